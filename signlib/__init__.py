@@ -1,0 +1,46 @@
+"""signlib: train a sign recogniser from MediaPipe keypoints. See README.md.
+
+The public names below are imported when first used, so that `import signlib`, auditing and extracting never import
+TensorFlow.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "InputError": "errors",
+    "TrainingError": "errors",
+    "SaveError": "errors",
+    "Preprocessor": "preprocess",
+    "Augment": "augment",
+    "Clip": "dataset",
+    "load_clips": "dataset",
+    "split_clips": "dataset",
+    "class_names": "dataset",
+    "audit_clips": "audit",
+    "KeypointGenerator": "generator",
+    "use_device": "device",
+    "build_model": "model",
+    "save_model": "safe_save",
+    "publish": "safe_save",
+    "load_model": "safe_save",
+    "fit": "training",
+    "clamp_history": "training",
+    "check_parameters": "runs",
+    "start_run": "runs",
+    "run_notebook": "runs",
+    "load_runs": "runs",
+    "make_sample": "sample",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'signlib' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"signlib.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,58 @@
+"""Starting TensorFlow: quietly, on the device asked for, and reproducibly. Import Keras and TensorFlow from here."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+
+# What TensorFlow 2.16 and 2.21 print at the start on a machine without an accelerator; anything else is passed on.
+_NOISE = re.compile(
+    rb"^\s*$|^[IW]\d{4} |: [IW] (tensorflow|external)/|^WARNING: All log messages before absl|failed call to cuInit"
+    rb"|Unable to register cu|^To enable the following instructions|computation_placer.cc"
+)
+
+
+@contextlib.contextmanager
+def _quiet_start():
+    """Holds back what is written to the process' stderr, C++ included, then writes all of it that is not known noise."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held:
+                if not _NOISE.search(line):
+                    os.write(2, line)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # later: errors only
+os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
+with _quiet_start():
+    import keras
+    import tensorflow as tf
+
+__all__ = ["keras", "tf", "use_device"]
+
+
+def use_device(device="cpu", seed=42):
+    """Chooses the device ("cpu", or "auto": an accelerator where there is one) and makes what follows reproducible.
+
+    Returns a line that says what is used. Raises RuntimeError when TensorFlow already runs on an accelerator.
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    with _quiet_start():
+        if device == "cpu":
+            try:
+                tf.config.set_visible_devices([], "GPU")
+            except RuntimeError:
+                raise RuntimeError("TensorFlow already runs on an accelerator: restart the kernel for DEVICE = 'cpu'") from None
+        gpus = tf.config.list_logical_devices("GPU")
+    return f"TensorFlow {tf.__version__}, Keras {keras.__version__}, on {f'{len(gpus)} GPU' if gpus else 'the CPU'}"
