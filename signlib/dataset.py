@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class Clip:
 
     def read(self):
         """Returns the frames `(T, F)` in the file's own dtype. Never unpickles. Raises InputError naming the file."""
-        frames = _open(self.path, mmap_mode=None)
+        frames = open_frames(self.path, mmap_mode=None)
         if frames.shape[1] != LAYOUTS[self.layout].width:
             raise InputError(f"{self.path} holds {frames.shape[1]} values a frame; it was {self.layout} when listed")
         return frames
@@ -36,7 +37,7 @@ class Clip:
     @property
     def num_frames(self):
         """T, read from the file's header."""
-        return len(_open(self.path))
+        return len(open_frames(self.path))
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,14 @@ class Clips(list):
     def __init__(self, clips, problems, fingerprint):
         super().__init__(clips)
         self.problems, self.fingerprint = problems, fingerprint
+
+    def find(self, video_id):
+        """Returns the clip of an id; raises InputError where no usable clip has it."""
+        for clip in self:
+            if clip.video_id == video_id:
+                return clip
+        why = next((p.reason for p in self.problems if p.video_id == video_id), f"ids look like {self[0].video_id}")
+        raise InputError(f"no usable clip {video_id!r}: {why}")
 
 
 def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
@@ -84,7 +93,7 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
         video_id = path.stem
         on_disk.add(video_id)
         try:
-            frames = _open(path)
+            frames = open_frames(path)
             found = detect_layout(frames.shape[1])
             if layout not in ("auto", found):
                 raise InputError(f"a frame holds {frames.shape[1]} values; layout {layout} has {LAYOUTS[layout].width}")
@@ -220,8 +229,42 @@ def class_names(clips):
     return sorted({clip.gloss for clip in clips})
 
 
-def _open(path, mmap_mode="r"):
-    """The frames `(T, F)` of a .npy file, by default mapped, not read. InputError names what is something else."""
+def describe(clips, train, val, test, preprocessor):
+    """Returns a few lines on the data for the log: clips, glosses, clips a gloss, lengths, missing parts, what was not
+    used and why. Missing parts are looked up in 200 training clips at most, evenly spaced."""
+    kinds = {kind: [p for p in clips.problems if p.kind == kind] for kind in ("file", "label", "missing")}
+    per_gloss = Counter(clip.gloss for clip in train)
+    lengths = sorted(clip.num_frames for clip in train)
+    lost = Counter()
+    looked = train[:: max(1, len(train) // 200)][:200]
+    for clip in looked:
+        points = preprocessor.points(clip.read(), clip.layout)
+        for block, indices in preprocessor.blocks.items():
+            lost[block] += np.isnan(points[:, indices, 0]).all(axis=1).mean() / len(looked)
+    long = sum(length > preprocessor.sequence_length for length in lengths)
+    lines = [
+        f"{len(clips)} clips of {len({clip.gloss for clip in clips})} glosses, in {clips[0].path.parent}",
+        f"split         {len(train)} train, {len(val)} validation, {len(test)} test (set aside)",
+        f"clips a gloss {min(per_gloss.values())} to {max(per_gloss.values())} for training, {len(per_gloss)} glosses",
+        f"frames a clip {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}; {long} training clips have more "
+        f"than {preprocessor.sequence_length} ({preprocessor.long_clips})",
+        "missing parts " + ", ".join(f"{block} {100 * lost[block]:.0f} %" for block in preprocessor.blocks) + " of frames",
+        f"not used      {len(kinds['file'])} files, {len(kinds['label'])} without a usable label; "
+        f"{len(kinds['missing'])} labelled clips have no file",
+    ]
+    lines += [f"              {p.video_id}: {p.reason}" for p in (kinds["file"] + kinds["label"])[:10]]
+    seen = {clip.signer for clip in train} - {-1}
+    if shared := sum(clip.signer in seen for clip in val):
+        lines.append(f"leak          {shared} of {len(val)} validation clips show a signer who is also in training: expect")
+        lines.append("              less on new people")
+    return "\n".join(lines)
+
+
+def open_frames(path, mmap_mode="r"):
+    """Returns the frames `(T, F)` of a .npy file, by default mapped, not read. Never unpickles.
+
+    Raises InputError, naming the file, where it is anything but a real (T, F) array with T > 0.
+    """
     try:
         frames = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except OSError as error:

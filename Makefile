@@ -1,0 +1,56 @@
+# Each target sets up the environment it needs. `make` alone lists the targets.
+
+# Prints which pinned requirements fit this Python on this machine; nothing where none does.
+PROBE = import platform as p, sys; v = sys.version_info[:2]; mac = sys.platform == "darwin"; \
+	print("macos-stack" if mac and (3, 11) <= v <= (3, 12) else \
+	"current" if (3, 11) <= v <= (3, 13) and not (mac and p.machine() == "x86_64") else "")
+PROBE_MACOS_STACK = import sys; print("macos-stack" if (3, 11) <= sys.version_info[:2] <= (3, 12) else "")
+NEEDED = "signlib needs Python 3.11, 3.12 or 3.13 (3.11 or 3.12 on an Intel Mac and for the macOS stack); found none of them." \
+	"With conda: 'conda env create -f environment.yml', 'conda activate signlib', then 'python train.py'." \
+	"Or name one: make $@ PYTHON=/path/to/python3.11"
+
+# $(call install,ENVIRONMENT,PROBE): makes the environment with the first Python that fits and installs what is pinned.
+define install
+@for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python); do \
+	stack=$$($$python -c '$(2)' 2>/dev/null); \
+	if [ -n "$$stack" ]; then break; fi; \
+done; \
+if [ -z "$$stack" ]; then printf '%s\n' $(NEEDED); exit 1; fi; \
+echo "Setting up $(1) with $$($$python --version) and requirements/$$stack.txt: a few minutes, once"; \
+$$python -m venv $(1) && \
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements/$$stack.txt -e '.[train,test]' && \
+touch $@
+endef
+
+help:
+	@echo "make train             train on processed_vids/wlasl-video, or on the built-in sample; options: ARGS='--epochs 30'"
+	@echo "make lab               open JupyterLab on notebooks/"
+	@echo "make test              ruff, then all tests"
+	@echo "make test-macos-stack  model, generator, saving and a notebook on TensorFlow 2.16.2 (what tensorflow-macos installs)"
+	@echo "make clean             remove the environments, not your data, models or runs"
+
+train: .venv/installed
+	.venv/bin/python train.py $(ARGS)
+
+lab: .venv/installed
+	.venv/bin/jupyter lab --notebook-dir=. notebooks/2_train.ipynb
+
+test: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/python -m pytest
+
+test-macos-stack: .venv-macos/installed
+	.venv-macos/bin/python -m pytest -m stack
+
+clean:
+	rm -rf .venv .venv-macos
+
+.venv/installed: pyproject.toml requirements/current.txt requirements/macos-stack.txt
+	$(call install,.venv,$(PROBE))
+
+.venv-macos/installed: pyproject.toml requirements/macos-stack.txt
+	$(call install,.venv-macos,$(PROBE_MACOS_STACK))
+
+.PHONY: help train lab test test-macos-stack clean
+.DEFAULT_GOAL := help

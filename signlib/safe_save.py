@@ -1,0 +1,192 @@
+"""Saving a model so that it is never lost or silently wrong, and loading it for prediction."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import pathlib
+import platform
+import shutil
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+
+import signlib
+from signlib.dataset import open_frames
+from signlib.device import keras, tf
+from signlib.errors import InputError, SaveError
+from signlib.files import atomic_path, sha256, write_json
+from signlib.landmarks import detect_layout
+from signlib.model import build_model
+from signlib.preprocess import Preprocessor
+
+RECORD = "signlib_record"  # the dataset of the .h5 that holds the record, as UTF-8 json
+
+
+def make_record(classes, preprocessor, layout, architecture, parameters=None, fingerprint=""):
+    """Returns what a model file must say to be used again: plain values only.
+
+    classes: glosses in label order. architecture: the keyword arguments of `build_model`. parameters: the run's.
+    fingerprint: of the data it was trained on.
+    """
+    return {
+        "format": 1,
+        "classes": list(classes),
+        "preprocessor": preprocessor.config(),
+        "layout": layout,
+        "architecture": dict(architecture),
+        "parameters": dict(parameters or {}),
+        "data_fingerprint": fingerprint,
+        "versions": {
+            "signlib": signlib.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "platform": platform.platform(),
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a save wrote: `path`, whether the `whole` model is in it, and a `message` for the log."""
+
+    path: pathlib.Path
+    whole: bool
+    message: str
+
+
+def save_model(model, path, record):
+    """Saves model and record to `path` (.h5) and a readable copy of the record beside it (.json). Returns `Saved`.
+
+    The file is written under a temporary name in the same folder, read back and compared bit for bit, flushed to disk,
+    and only then takes the name: at every moment the path holds the complete old or the complete new model. Where the
+    whole cannot be saved, the weights alone go to `<name>.weights.h5`, and the message says why. Raises SaveError, the
+    old files untouched, where that fails too.
+    """
+    path = pathlib.Path(path)
+    try:
+        with atomic_path(path) as temporary:
+            _write_whole(model, temporary, record)
+            _verify(temporary, model)
+    except Exception as whole_error:
+        weights_path = path.with_suffix(".weights.h5")
+        try:
+            with atomic_path(weights_path) as temporary:
+                model.save_weights(temporary)
+                _verify(temporary, model)
+        except Exception as weights_error:
+            raise SaveError(
+                f"cannot save {path} ({_reason(whole_error)}), nor its weights alone to {weights_path} "
+                f"({_reason(weights_error)}). What was there before is untouched. Free space or choose another folder"
+            ) from whole_error
+        message = f"saved the weights alone to {weights_path}: the whole model could not be saved ({_reason(whole_error)})"
+        warnings.warn(message, stacklevel=2)
+        return Saved(weights_path, False, message)
+    with contextlib.suppress(OSError):  # a convenience: the .h5 holds the same
+        write_json(path.with_suffix(".json"), record)
+    return Saved(path, True, f"saved {path} ({path.stat().st_size / 1e6:.1f} MB, verified)")
+
+
+def publish(source, target):
+    """Copies a saved model and its readable record to `target` as safely as `save_model` writes. Returns `target`.
+
+    Raises SaveError, the old target untouched.
+    """
+    source, target = pathlib.Path(source), pathlib.Path(target)
+    try:
+        for suffix in (".h5", ".json"):
+            with atomic_path(target.with_suffix(suffix)) as temporary:
+                shutil.copyfile(source.with_suffix(suffix), temporary)
+                if sha256(temporary) != sha256(source.with_suffix(suffix)):
+                    raise OSError("the copy differs from the original")
+    except OSError as error:
+        raise SaveError(f"cannot copy {source} to {target} ({_reason(error)}); use {source} itself") from error
+    return target
+
+
+class LoadedModel:
+    """A model with what it needs to predict: `.model`, `.record`, `.classes`, `.preprocessor`."""
+
+    def __init__(self, model, record):
+        self.model, self.record, self.classes = model, record, record["classes"]
+        self.preprocessor = Preprocessor(**record["preprocessor"])
+
+    def predict(self, clip_or_folder, top=5):
+        """Returns the `top` glosses of a .npy file as [(gloss, probability), ...], best first; of a folder, a dict
+        {video_id: such a list}. Raises InputError naming a file that cannot be used."""
+        path = pathlib.Path(clip_or_folder)
+        if path.is_dir():
+            files = sorted(p for p in path.glob("*.npy") if not p.name.startswith("."))
+            if not files:
+                raise InputError(f"no .npy file in {path}")
+            return {file.stem: self.predict(file, top) for file in files}
+        frames = open_frames(path, mmap_mode=None)
+        try:
+            layout = detect_layout(frames.shape[1])
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        features = self.preprocessor(frames, layout)
+        probabilities = self.model.predict_on_batch(features[None])[0]
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return [(self.classes[i], float(probabilities[i])) for i in best]
+
+
+def load_model(path):
+    """Returns the `LoadedModel` of a file that `save_model` wrote. The model is built anew from the record, compiled, and
+    only arrays are read. Raises InputError, naming the file, for anything else."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"no model at {path}; expected an .h5 file that signlib saved, such as models/lstm_model.h5")
+    try:
+        with h5py.File(path) as file:
+            if RECORD not in file:
+                raise InputError(f"{path} was not saved by signlib: it has no record. keras.models.load_model may open it")
+            record = json.loads(file[RECORD][()].tobytes())
+        shape = Preprocessor(**record["preprocessor"]).output_shape
+        model = build_model(shape, len(record["classes"]), **record["architecture"])
+        model.load_weights(path)
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged or no model of this version: {_reason(error)}") from error
+    return LoadedModel(model, record)
+
+
+def _write_whole(model, path, record):
+    text = json.dumps(record, allow_nan=False)
+    logger = logging.getLogger("absl")
+    logger.addFilter(_not_about_format)
+    try:
+        model.save(path, include_optimizer=False)
+    finally:
+        logger.removeFilter(_not_about_format)
+    with h5py.File(path, "a") as file:
+        file.create_dataset(RECORD, data=np.frombuffer(text.encode(), np.uint8))
+
+
+def _not_about_format(entry):
+    # Keras calls .h5 a legacy format at every save; the user asked for this format.
+    return "HDF5 file" not in entry.getMessage()
+
+
+def _verify(path, model):
+    """Raises OSError unless every weight of the model stands in the file, bit for bit."""
+    found = Counter()
+    with h5py.File(path) as file:
+        file.visititems(lambda _, item: found.update([_digest(item[()])]) if isinstance(item, h5py.Dataset) else None)
+    lost = Counter(_digest(weight.numpy()) for weight in model.weights) - found
+    if lost:
+        raise OSError(f"reading {path.name} back, {lost.total()} of {len(model.weights)} arrays differ from the model")
+
+
+def _digest(array):
+    return str(np.shape(array)), hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _reason(error):
+    return f"{type(error).__name__}: {error}".splitlines()[0]

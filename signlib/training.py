@@ -1,0 +1,276 @@
+"""`fit`: training with a log that can be read, guards against silent failure, and a best model that is never lost."""
+
+import math
+import time
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from signlib.device import keras
+from signlib.errors import InputError, SaveError, TrainingError
+from signlib.safe_save import publish, save_model
+
+MONITORS = ("val_loss", "val_accuracy", "loss", "accuracy")
+QUIET_SECONDS = 20  # an epoch that takes longer says how far it is
+
+
+@dataclass
+class FitResult:
+    """What came out of `fit`; the model holds the weights of the best epoch.
+
+    status: "finished" (all epochs or early stopping), "interrupted" or "diverged"; `reason` says it in a sentence.
+    history: {metric: values an epoch}, raw. best_epoch: counted from 1, 0 = no epoch was finished; best_value: of the
+    monitored metric. saved: the `Saved` of the best model, or None. seconds: of training.
+    """
+
+    status: str = "finished"
+    reason: str = ""
+    history: dict = field(default_factory=dict)
+    best_epoch: int = 0
+    best_value: float = math.nan
+    saved: object = None
+    start_loss: float = math.nan
+    seconds: float = 0.0
+
+
+class ClampedHistory(dict):
+    """A history with accuracies in [0, 1]: `.raw` as measured, `.clamped` {metric: indices of the epochs changed}."""
+
+
+def clamp_history(history):
+    """Returns a `ClampedHistory` of {metric: values}: accuracies cut to [0, 1], all else, losses above all, as it is.
+
+    Warns once where something was cut: an accuracy outside [0, 1] means labels that do not fit the loss, or broken
+    numerics, and cutting hides it only in the picture.
+    """
+    raw = {name: [float(value) for value in values] for name, values in history.items()}
+    shown = ClampedHistory({name: [_clamp(name, value) for value in values] for name, values in raw.items()})
+    shown.raw = raw
+    shown.clamped = {name: [i for i, v in enumerate(raw[name]) if shown[name][i] < v or shown[name][i] > v] for name in raw}
+    if count := sum(map(len, shown.clamped.values())):
+        warnings.warn(
+            f"{count} accuracy values lay outside [0, 1] and are shown clamped; check that labels and loss match "
+            "and, on a Mac, set DEVICE to cpu",
+            stacklevel=2,
+        )
+    return shown
+
+
+def check_labels(labels, num_classes):
+    """Raises InputError unless labels, `(N,)` class ids or `(N, C)` one-hot, can be learnt by a model of C classes."""
+    labels = np.asarray(labels)
+    if labels.ndim == 2:
+        if labels.shape[1] != num_classes:
+            raise InputError(f"labels have {labels.shape[1]} columns; the model tells {num_classes} glosses apart")
+        wrong = np.flatnonzero(~np.isclose(labels.sum(axis=1), 1) | (labels < 0).any(axis=1))
+        if len(wrong):
+            raise InputError(f"the one-hot label of clip {wrong[0]} sums to {labels[wrong[0]].sum():g}; expected 1")
+        labels = labels.argmax(axis=1)
+    if not len(labels):
+        raise InputError("there are no training clips")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise InputError(f"labels run from {labels.min()} to {labels.max()}; expected 0 to {num_classes - 1}")
+    if len(np.unique(labels)) < 2:
+        raise InputError("all training clips have the same gloss; expected at least two glosses")
+
+
+def fit(
+    model,
+    batches,
+    val_batches,
+    *,
+    record,
+    path=None,
+    checkpoint=None,
+    epochs=100,
+    patience=15,
+    monitor="val_loss",
+    seed=42,
+):
+    """Trains `model` and returns a `FitResult`; the model then holds the weights of its best epoch.
+
+    batches, val_batches: KeypointGenerators. record: see `safe_save.make_record`.
+    path: where each new best model is saved; checkpoint: a second, verified copy of it.
+    It stops early after `patience` epochs without a better `monitor` (lower loss, higher accuracy), at Ctrl-C (a
+    "interrupted" result, not an exception), and when the loss is no longer finite ("diverged").
+
+    Raises InputError for labels or a monitor that cannot work, TrainingError when a cross-entropy is negative or the very
+    first epoch diverges.
+    """
+    if monitor not in MONITORS:
+        raise InputError(f"monitor is {monitor!r}; expected one of {', '.join(MONITORS)}")
+    num_classes = model.output_shape[-1]
+    check_labels(batches.labels, num_classes)
+    if not len(val_batches.labels):
+        raise InputError("there are no validation clips")
+
+    result = FitResult(start_loss=_start_loss(model, batches, num_classes))
+    best = _Best(result, record, path, checkpoint, monitor, patience)
+    callbacks = [_Seeds(batches, seed), _Guard(batches, result), best, _Log(epochs, best)]
+    started = time.monotonic()
+    try:
+        # shuffle=False: the generator shuffles the clips itself, by (seed, epoch)
+        model.fit(batches, validation_data=val_batches, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks)
+    except _Diverged:
+        result.status = "diverged"
+    except KeyboardInterrupt:
+        result.status, result.reason = "interrupted", "stopped by the user"
+    result.seconds = time.monotonic() - started
+    if result.status == "diverged" and not result.best_epoch:
+        raise TrainingError(f"{result.reason} No epoch had been finished, so there is no model to keep")
+    if best.weights is not None:
+        model.set_weights(best.weights)
+        best.save()
+    elif path is not None:
+        result.saved = save_model(model, path, record)
+    print(_closing(result, monitor), flush=True)
+    return result
+
+
+class _Seeds(keras.callbacks.Callback):
+    """Order, augmentation and dropout of an epoch follow from (seed, epoch) alone, not from what ran before."""
+
+    def __init__(self, batches, seed):
+        super().__init__()
+        self.batches, self.seed = batches, seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.epoch = epoch
+        for number, layer in enumerate(self.model._flatten_layers()):
+            if (generator := getattr(layer, "seed_generator", None)) is not None:
+                state = np.random.SeedSequence([self.seed, epoch, number]).generate_state(2)
+                generator.state.assign(state.astype(generator.state.dtype))
+
+
+class _Guard(keras.callbacks.Callback):
+    """Stops at a loss that is not finite, naming the clips of the batch, and refuses a negative cross-entropy."""
+
+    def __init__(self, batches, result):
+        super().__init__()
+        self.batches, self.result = batches, result
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = logs["loss"]
+        if not math.isfinite(loss):
+            ids = [self.batches.clips[i].video_id for i in self.batches.batch_clips(batch)]
+            self.result.reason = (
+                f"the loss became {loss} in epoch {self.batches.epoch + 1}, batch {batch + 1}, clips {', '.join(ids)}. "
+                "Set LEARNING_RATE to 1e-4, then 5e-5; look at these clips in notebooks/1_audit.ipynb."
+            )
+            raise _Diverged
+        if loss < 0:
+            raise TrainingError(
+                f"the loss is {loss:.3g}; a cross-entropy is never negative. Labels and loss do not match: "
+                "use categorical cross-entropy with one-hot labels, as build_model does"
+            )
+
+
+class _Best(keras.callbacks.Callback):
+    """Keeps and saves the best epoch so far, and stops after `patience` epochs without a better one. NaN is never best."""
+
+    def __init__(self, result, record, path, checkpoint, monitor, patience):
+        super().__init__()
+        self.result, self.record, self.path, self.checkpoint = result, record, path, checkpoint
+        self.monitor, self.patience = monitor, patience
+        self.sign = -1 if "accuracy" in monitor else 1
+        self.weights, self.saved_epoch = None, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in logs.items():
+            self.result.history.setdefault(name, []).append(float(value))
+        value, result = float(logs[self.monitor]), self.result
+        if math.isfinite(value) and (self.weights is None or self.sign * value < self.sign * result.best_value):
+            self.weights = self.model.get_weights()
+            result.best_epoch, result.best_value = epoch + 1, value
+            self.save()
+        elif epoch + 1 - result.best_epoch >= self.patience:
+            self.model.stop_training = True
+            result.reason = f"{self.monitor} has not improved for {self.patience} epochs"
+
+    def save(self):
+        """Saves the model, which holds the best weights, unless that is done: a save can fail or be interrupted."""
+        if self.path is None or self.saved_epoch == self.result.best_epoch:
+            return
+        record = self.record | {"epoch": self.result.best_epoch, self.monitor: self.result.best_value}
+        try:
+            self.result.saved = save_model(self.model, self.path, record)
+            if self.checkpoint is not None and self.result.saved.whole:
+                publish(self.result.saved.path, self.checkpoint)
+            self.saved_epoch = self.result.best_epoch
+        except SaveError as error:  # training goes on: the disk may have room again later
+            warnings.warn(str(error), stacklevel=2)
+
+
+class _Log(keras.callbacks.Callback):
+    """One aligned line an epoch; a star marks the best so far."""
+
+    def __init__(self, epochs, best):
+        super().__init__()
+        self.epochs, self.best = epochs, best
+
+    def on_train_begin(self, logs=None):
+        print(f"{'epoch':>9}  {'loss':>8}  {'accuracy':>8}  {'val loss':>8}  {'val accuracy':>12}  {'time':>7}  {'at most':>8}")
+        self.started = self.said = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch, self.began = epoch, time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if time.monotonic() - max(self.said, self.began) > QUIET_SECONDS:
+            self.said = time.monotonic()
+            print(f"{self.epoch + 1:>5}  batch {batch + 1} of {self.params['steps']}, loss {logs['loss']:.4f}", flush=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = self.said = time.monotonic()
+        left = (now - self.started) / (epoch + 1) * (self.epochs - epoch - 1)
+        star = "*" if self.best.result.best_epoch == epoch + 1 else " "
+        print(
+            f"{f'{epoch + 1}/{self.epochs}':>9}  {logs['loss']:>8.4f}  {percent('accuracy', logs):>8}  "
+            f"{logs['val_loss']:>8.4f}  {percent('val_accuracy', logs):>12}  {duration(now - self.began):>7}  "
+            f"{duration(left):>8} {star}",
+            flush=True,
+        )
+
+
+class _Diverged(Exception):  # noqa: N818
+    """Leaves Keras' fit at once, before a further batch is spent."""
+
+
+def percent(name, logs):
+    """Returns an accuracy as text, clamped to [0, 1] first; a trailing ! says that it was."""
+    value = float(logs.get(name, math.nan))
+    shown = _clamp(name, value)
+    return f"{100 * shown:.1f} %" + ("!" if shown != value and not math.isnan(value) else "")
+
+
+def duration(seconds):
+    """Returns seconds as short text: 3.2 s, 4 min, 2.5 h."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _clamp(name, value):
+    return min(max(value, 0.0), 1.0) if "accuracy" in name and not math.isnan(value) else value
+
+
+def _start_loss(model, batches, num_classes):
+    """The loss before the first step, on one batch: ln(classes) where labels, loss and model fit together."""
+    batches.epoch = 0
+    loss = float(model.test_on_batch(*batches[0], return_dict=True)["loss"])
+    model.reset_metrics()
+    expected = math.log(num_classes)
+    print(f"start loss {loss:.3f}; ln({num_classes} glosses) = {expected:.3f} is what guessing gives", flush=True)
+    if not 0.5 * expected < loss < 2 * expected:
+        warnings.warn(
+            f"the loss starts at {loss:.3g}, far from ln({num_classes}) = {expected:.3g}: check labels and loss, "
+            "and that the features are normalised (or the model is already trained)",
+            stacklevel=3,
+        )
+    return loss
+
+
+def _closing(result, monitor):
+    best = f"best epoch {result.best_epoch}, {monitor} {result.best_value:.4f}" if result.best_epoch else "no epoch finished"
+    return f"{result.status}{': ' + result.reason if result.reason else ''} ({best}; {duration(result.seconds)})"

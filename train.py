@@ -1,0 +1,76 @@
+"""Train a sign recogniser: runs notebooks/2_train.ipynb headlessly through papermill.
+
+python train.py                          the data in processed_vids/wlasl-video, or else the built-in sample
+python train.py --data DIR --epochs 30   your own; every parameter of the notebook is an option
+python train.py --recipe quick           settings from notebooks/recipes/quick.yaml
+
+Ends with status 0: done, 2: bad input, 130 or 143: interrupted (the best model is kept), 1: anything else.
+"""
+
+import argparse
+import difflib
+import sys
+
+from signlib import runs
+from signlib.errors import InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        """Ends with status 2 and one message, without the usage of thirty options."""
+        self.exit(2, f"train.py: {message}\n")
+
+
+def main(arguments):
+    """Runs the notebook with the parameters that the command line names. Returns the exit status."""
+    try:
+        parameters = read_arguments(arguments)
+        runs.find_data(parameters)
+        run_dir = runs.project_path(parameters["RUN_DIR"]) if parameters["RUN_DIR"] else runs.new_run_dir()
+        if (run_dir / "run.json").exists():
+            raise InputError(f"RUN_DIR: {run_dir} already holds a run; name a new folder")
+    except InputError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    end = runs.run_notebook(runs.NOTEBOOK, parameters, run_dir)
+    if end.status != "finished":
+        print(f"\ntrain.py: {end.status}: {end.reason}", file=sys.stderr, flush=True)
+    print(end.folder, flush=True)
+    return end.exit_status
+
+
+def read_arguments(arguments):
+    """Returns all parameters of the notebook, checked: its defaults, then the recipe's, then those of the command line."""
+    cell = runs.notebook_parameters()
+    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--recipe", help="NAME of notebooks/recipes/NAME.yaml, or list")
+    for name, (default, why) in cell.items():
+        flag, text = option(name), f"{why} [{default!r}]".replace("%", "%%")
+        if isinstance(default, bool):
+            parser.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            parser.add_argument(flag, dest=name, metavar=type(default).__name__.upper(), help=text)
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        close = difflib.get_close_matches(unknown[0].split("=")[0], ["--recipe", *map(option, cell)], 1)
+        parser.error(f"unknown option {unknown[0]}: {f'did you mean {close[0]}?' if close else 'see train.py --help'}")
+    if given.recipe == "list":
+        parser.exit(0, "".join(f"{name:12} {line}\n" for name, line in runs.recipes().items()))
+    values = {name: default for name, (default, _) in cell.items()}
+    values |= runs.read_recipe(given.recipe) if given.recipe else {}
+    for name in cell:
+        if (text := getattr(given, name)) is not None:
+            values[name] = runs.PARAMETERS[name].parse(name, text)
+    values = runs.check_parameters(values)
+    if (given.DATA is not None or given.LABELS is not None) and not (values["DATA"] or values["LABELS"]):
+        raise InputError("--data and --labels need a path")
+    return values
+
+
+def option(name):
+    """Returns the option of a parameter: BATCH_SIZE -> --batch-size."""
+    return "--" + name.lower().replace("_", "-")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
