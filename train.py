@@ -55,7 +55,8 @@ def read_arguments(arguments):
         close = difflib.get_close_matches(unknown[0].split("=")[0], ["--recipe", *map(option, cell)], 1)
         parser.error(f"unknown option {unknown[0]}: {f'did you mean {close[0]}?' if close else 'see train.py --help'}")
     if given.recipe == "list":
-        parser.exit(0, "".join(f"{name:12} {line}\n" for name, line in runs.recipes().items()))
+        print("\n".join(f"{name:12} {line}" for name, line in runs.recipes().items()))
+        parser.exit()
     values = {name: default for name, (default, _) in cell.items()}
     values |= runs.read_recipe(given.recipe) if given.recipe else {}
     for name in cell:

@@ -28,7 +28,7 @@ _HOME = {
     "publish": "safe_save",
     "load_model": "safe_save",
     "fit": "training",
-    "clamp_history": "training",
+    "clamp_history": "history",
     "check_parameters": "runs",
     "header": "runs",
     "start_run": "runs",

@@ -86,7 +86,12 @@ def select_landmarks(landmarks="default"):
 
 
 def columns(layout, landmarks):
-    """Returns where x of each landmark stands in a frame of `layout`; y and z follow it. `(P,)` int, -1 = not in it."""
+    """Returns where x of each landmark stands in a frame of `layout`; y and z follow it. `(P,)` int, -1 = not in it.
+
+    Raises InputError for an unknown layout.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
     starts, first = {}, 0
     for block, count, values in LAYOUTS[layout].blocks:
         starts[block] = (first, values)

@@ -1,0 +1,156 @@
+"""The notebooks, run the ways a user runs them: `python train.py`, papermill, signals included."""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+
+import signlib
+from signlib import runs
+from signlib.sample import make_sample
+
+NOTEBOOKS = sorted((runs.ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """A folder of sample clips."""
+    return make_sample(tmp_path_factory.mktemp("sample") / "sample", glosses=8, clips_per_gloss=8)
+
+
+def train(*arguments, cwd=None):
+    command = [sys.executable, str(runs.ROOT / "train.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=cwd)
+
+
+def papermill(notebook, out, **parameters):
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(runs.ROOT / "notebooks" / notebook), str(out)]
+    for name, value in parameters.items():
+        command += ["-r" if isinstance(value, str) else "-p", name, str(value)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=out.parent)
+
+
+def outputs(path):
+    """All that the cells of an executed notebook show: texts, and the kinds of rich output."""
+    shown = [o for cell in nbformat.read(path, 4).cells if cell.cell_type == "code" for o in cell.outputs]
+    return "".join(o.get("text", "") for o in shown), [kind for o in shown for kind in o.get("data", {})]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_is_committed_clean(path):
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1 and tagged[0] is code[0]
+    for cell in code:
+        tree = ast.parse(cell.source)
+        assert not [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+        assert cell in tagged or len(cell.source.splitlines()) <= 18
+    assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")
+
+
+@pytest.fixture(scope="module")
+def trained(sample, tmp_path_factory):
+    """A finished `python train.py`, started in another folder, and where it published."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = train("--data", sample, "--epochs", 3, "--learning-rate", 1e-3, "--models-dir", folder / "models",
+                 "--run-dir", folder / "run", cwd=folder)  # fmt: skip
+    return done, folder
+
+
+@pytest.mark.stack
+def test_train_py_ends_with_a_model_that_predicts(trained, sample):
+    done, folder = trained
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == str(folder / "run")
+    for text in ("── Data", "── Training", "3/3", "nearest neighbour", "clips a gloss", "missing parts", "test (set aside)"):
+        assert text in done.stdout
+    assert "SAMPLE" not in done.stdout
+    model, checkpoint = (folder / "models" / name for name in ("lstm_model.h5", "lstm_model_checkpoint.h5"))
+    assert model.read_bytes() == (folder / "run" / "model.h5").read_bytes() == checkpoint.read_bytes()
+    loaded = signlib.load_model(model)
+    state = json.loads((folder / "run" / "run.json").read_text())
+    assert (state["status"], state["classes"], len(state["history"]["loss"])) == ("finished", loaded.classes, 3)
+    with np.load(folder / "run" / "predictions.npz") as saved:
+        for video_id, expected in list(zip(saved["video_ids"], saved["probabilities"], strict=True))[:3]:
+            predicted = loaded.predict(sample / f"{video_id}.npy", top=1)[0]
+            assert predicted[0] == loaded.classes[expected.argmax()]
+            assert predicted[1] == pytest.approx(expected.max(), abs=1e-5)
+    text, kinds = outputs(folder / "run" / "2_train.ipynb")
+    assert kinds.count("image/png") == 3 and "start loss" in text
+
+
+def test_standard_error_is_quiet(trained):
+    assert trained[0].stderr == ""
+
+
+def test_diagnose_reads_the_run_alone(trained, tmp_path):
+    done = papermill("3_diagnose.ipynb", tmp_path / "out.ipynb", RUN=trained[1] / "run")
+    assert done.returncode == 0, done.stderr
+    text, kinds = outputs(tmp_path / "out.ipynb")
+    assert "finished" in text and "read as" in text and kinds.count("image/png") == 3
+
+
+def test_audit_shows_the_data_and_what_is_left_out(sample, tmp_path, write_clips):
+    folder = write_clips(tmp_path / "clips", {f"{i:05d}": ["book", "tea"][i % 2] for i in range(8)}, length=12)
+    (folder / "00003.npy").write_bytes(b"torn")
+    done = papermill("1_audit.ipynb", tmp_path / "out.ipynb", DATA=folder, CLIP="00005")
+    assert done.returncode == 0, done.stderr
+    text, kinds = outputs(tmp_path / "out.ipynb")
+    assert "clip 00005: tea" in text and kinds.count("image/png") == 4
+    assert "00003" in str(nbformat.read(tmp_path / "out.ipynb", 4).cells)
+
+
+def test_plain_papermill_works_and_refuses_a_misspelt_parameter(sample, tmp_path):
+    done = papermill("2_train.ipynb", tmp_path / "out.ipynb", DATA=sample, EPOCHS=1, BATCH_SIZE=8,
+                     MODELS_DIR=tmp_path / "models", RUN_DIR=tmp_path / "run")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert signlib.load_model(tmp_path / "models" / "lstm_model.h5").record["parameters"]["BATCH_SIZE"] == 8
+    done = papermill("2_train.ipynb", tmp_path / "out2.ipynb", EPOHCS=3)
+    assert done.returncode != 0 and "unknown parameter EPOHCS: did you mean EPOCHS?" in done.stderr
+
+
+def test_the_sample_is_announced_and_published_apart(tmp_path):
+    done = train("--sample", "--epochs", 1, "--models-dir", tmp_path / "models", "--run-dir", tmp_path / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "THE BUILT-IN SAMPLE, as asked." in done.stdout
+    assert (tmp_path / "models/sample/lstm_model.h5").exists() and not (tmp_path / "models/lstm_model.h5").exists()
+
+
+def test_bad_data_ends_with_status_2_and_a_message(tmp_path):
+    np.save(tmp_path / "00001.npy", np.zeros((5, 7)))
+    (tmp_path / "WLASL_v0.3.json").write_text("[]")
+    done = train("--data", tmp_path, "--run-dir", tmp_path / "run")
+    assert done.returncode == 2 and "Traceback" not in done.stdout + done.stderr
+    assert "00001.npy: a frame holds 7 values" in done.stderr and done.stdout.splitlines()[-1] == str(tmp_path / "run")
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_the_best_model_kept(sample, tmp_path, signum, status):
+    command = [sys.executable, str(runs.ROOT / "train.py"), "--data", str(sample), "--models-dir", str(tmp_path / "models"),
+               "--run-dir", str(tmp_path / "run")]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+        log = []
+        for line in child.stdout:
+            log.append(line)
+            if " 2/100 " in line:
+                os.kill(child.pid, signum)
+    log = "".join(log)
+    assert child.returncode == status, log
+    state = json.loads((tmp_path / "run/run.json").read_text())
+    assert state["status"] == "interrupted" and 2 <= len(state["history"]["loss"]) < 100
+    assert "Traceback" not in log and log.splitlines()[-1] == str(tmp_path / "run")
+    assert signlib.load_model(tmp_path / "models/lstm_model.h5").record["epoch"] == state["best_epoch"]
+    kernel = json.loads((tmp_path / "run/run.json").read_text())["pid"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)

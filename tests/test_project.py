@@ -1,0 +1,74 @@
+"""What the project's files say of each other is true."""
+
+import re
+import tomllib
+
+import yaml
+
+from signlib import runs
+
+ROOT = runs.ROOT
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def requirement(line):
+    """(name, bounds, marker without the Python version) of a requirement."""
+    wanted, _, marker = line.partition(";")
+    name = re.match(r"[\w-]+", wanted)[0]
+    marker = re.sub(r" and python_version < '3.13'", "", marker.strip())
+    return name, wanted[len(name) :].strip(), marker
+
+
+def test_environment_yml_and_pyproject_agree():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(d["pip"] for d in environment if isinstance(d, dict))
+    assert "python=3.11" in environment and "-e .[train]" in pip
+    declared = {requirement(line) for line in PROJECT["dependencies"] + EXTRAS["train"]}
+    listed = {requirement(line) for line in pip if not line.startswith("-e")}
+    assert listed <= declared
+    assert {name for name, _, _ in listed} >= {
+        "tensorflow-macos",
+        "tensorflow",
+        "numpy",
+        "matplotlib",
+        "papermill",
+        "jupyterlab",
+    }
+    missing = {r for r in declared - listed if r[0].startswith("tensorflow")}
+    assert all("3.13" in marker for _, _, marker in missing)  # Python 3.13, which environment.yml does not use
+
+
+def test_pinned_requirements_keep_the_bounds_and_name_no_registry():
+    for stack, tensorflow in (("current", "2.21.0"), ("macos-stack", "2.16.2")):
+        text = (ROOT / "requirements" / f"{stack}.txt").read_text()
+        assert "://" not in text and "--" not in text
+        pins = dict(line.lower().split("==") for line in text.splitlines() if not line.startswith("#"))
+        assert pins["tensorflow"] == tensorflow and pins["keras"].startswith("3.15")
+        for line in PROJECT["dependencies"] + EXTRAS["train"] + EXTRAS["test"]:
+            name, bounds, marker = requirement(line)
+            if marker:
+                continue
+            version = tuple(map(int, pins[name].split(".")))
+            low, high = (tuple(map(int, part[2:].split("."))) if ">=" in part else tuple(map(int, part[1:].split(".")))
+                         for part in bounds.split(","))  # fmt: skip
+            assert low <= version < high, (stack, name)
+
+
+def test_the_architecture_page_lists_the_files_that_there_are():
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    listed = set(re.findall(r"^\| `(\w+\.py)` \|", page, re.MULTILINE))
+    assert listed == {path.name for path in (ROOT / "signlib").glob("*.py")} - {"__init__.py"}
+    for name in re.findall(r"^\| `([\w/]+(?:\.\w+)?/?)` \|", page, re.MULTILINE):
+        assert (ROOT / name).exists() or (ROOT / "signlib" / name).exists() or name in ("models/", "runs/", "processed_vids/")
+
+
+def test_the_readme_lists_every_parameter_with_its_default():
+    page = (ROOT / "README.md").read_text()
+    rows = dict(re.findall(r"^\| `([A-Z0-9_]+)` \| `([^`]*)` \|", page, re.MULTILINE))
+    assert rows == {name: repr(default) for name, (default, _) in runs.notebook_parameters().items()}
+
+
+def test_signlib_stays_small_and_its_files_too():
+    sizes = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "signlib").glob("*.py")}
+    assert sum(sizes.values()) < 3000

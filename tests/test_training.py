@@ -1,0 +1,209 @@
+"""Training tells what it does, keeps the best model, and does not go on with nonsense."""
+
+import math
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import signlib
+from signlib.device import keras
+from signlib.errors import InputError, TrainingError
+from signlib.safe_save import make_record
+from signlib.training import check_labels, fit
+
+CLASSES = ["book", "drink", "tea"]
+P = signlib.Preprocessor(12, landmarks="hands+pose")
+ARCHITECTURE = {"architecture": "lstm", "learning_rate": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory, write_clips):
+    folder = tmp_path_factory.mktemp("clips")
+    return signlib.load_clips(write_clips(folder, {f"{i:05d}": CLASSES[i % 3] for i in range(30)}))
+
+
+@pytest.fixture
+def setting(clips):
+    """Model, training and validation batches, and the record; the model starts the same each time."""
+    signlib.use_device("cpu", 1)
+    train, val, _ = signlib.split_clips(clips)
+    batches = signlib.KeypointGenerator(train, P, CLASSES, batch_size=8, augment=signlib.Augment(), seed=1)
+    val_batches = signlib.KeypointGenerator(val, P, CLASSES, batch_size=8, shuffle=False)
+    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
+    return model, batches, val_batches, make_record(CLASSES, P, "1629", ARCHITECTURE)
+
+
+class At(keras.utils.PyDataset):
+    """Training batches that call `action(epoch, index)` when asked for: a fault at a chosen moment, in the real loop."""
+
+    def __init__(self, batches, action):
+        super().__init__()
+        self.batches, self.action = batches, action
+        self.clips, self.labels, self.batch_clips = batches.clips, batches.labels, batches.batch_clips
+
+    @property
+    def epoch(self):
+        return self.batches.epoch
+
+    @epoch.setter
+    def epoch(self, value):
+        self.batches.epoch = value
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        features, labels = self.batches[index]
+        return (self.action(self.epoch, index, features), labels)
+
+
+def test_the_log_and_the_best_model(setting, tmp_path, capsys):
+    model, batches, val_batches, record = setting
+    result = fit(model, batches, val_batches, record=record, path=tmp_path / "run" / "model.h5",
+                 checkpoint=tmp_path / "models" / "lstm_model_checkpoint.h5", epochs=6)  # fmt: skip
+    log = capsys.readouterr().out.splitlines()
+    assert "ln(3 glosses) = 1.099" in log[0] and abs(result.start_loss - math.log(3)) < 0.5
+    table = log[1:-1]
+    assert len(table) == 7 and len({len(line.rstrip(" *")) for line in table}) == 1  # a head and 6 aligned lines
+    assert all(" %" in line for line in table[1:]) and "val accuracy" in table[0] and "at most" in table[0]
+    assert result.status == "finished" and [len(v) for v in result.history.values()] == [6] * 4
+    best = int(np.argmin(result.history["val_loss"]))
+    assert (result.best_epoch, result.best_value) == (best + 1, result.history["val_loss"][best])
+    loaded = signlib.load_model(tmp_path / "run" / "model.h5")
+    for kept, current in zip(loaded.model.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, current)
+    assert loaded.record["epoch"] == result.best_epoch
+    checkpoint = tmp_path / "models" / "lstm_model_checkpoint.h5"
+    assert checkpoint.read_bytes() == (tmp_path / "run" / "model.h5").read_bytes()
+    assert model.evaluate(val_batches, verbose=0)[0] == pytest.approx(result.best_value, rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(setting, clips):
+    def weights(seed):
+        signlib.use_device("cpu", seed)
+        train, _, _ = signlib.split_clips(clips)
+        batches = signlib.KeypointGenerator(train, P, CLASSES, batch_size=8, augment=signlib.Augment(), seed=seed)
+        model = signlib.build_model(P.output_shape, 3)
+        fit(model, batches, setting[2], record=setting[3], epochs=2, seed=seed)
+        return np.concatenate([w.ravel() for w in model.get_weights()])
+
+    first, again, other = weights(5), weights(5), weights(6)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_an_epoch_does_not_depend_on_the_random_numbers_drawn_before_it(setting):
+    # Order, augmentation and dropout follow from (seed, epoch), the base of resuming.
+    model, batches, val_batches, record = setting
+    start = model.get_weights()
+    fit(model, batches, val_batches, record=record, epochs=1)
+    first = model.get_weights()
+    model.predict(val_batches, verbose=0)
+    for _ in range(3):
+        model.train_on_batch(*batches[0])
+    again = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
+    again.set_weights(start)
+    fit(again, batches, val_batches, record=record, epochs=1)
+    for a, b in zip(first, again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_early_stopping_after_patience_epochs_without_improvement(setting):
+    model, batches, val_batches, record = setting
+    model.optimizer.learning_rate = 0.0  # nothing improves after the first epoch
+    result = fit(model, batches, val_batches, record=record, epochs=50, patience=3)
+    assert (result.best_epoch, len(result.history["loss"]), result.status) == (1, 4, "finished")
+    assert "has not improved for 3 epochs" in result.reason
+
+
+def test_a_non_finite_loss_stops_names_the_clips_and_keeps_the_best(setting, tmp_path):
+    model, batches, val_batches, record = setting
+
+    def poison(epoch, index, features):
+        return np.full_like(features, np.nan) if (epoch, index) == (2, 1) else features
+
+    result = fit(model, At(batches, poison), val_batches, record=record, path=tmp_path / "m.h5", epochs=9)
+    assert result.status == "diverged" and len(result.history["loss"]) == 2 and "LEARNING_RATE" in result.reason
+    batches.epoch = 2
+    for i in batches.batch_clips(1):
+        assert batches.clips[i].video_id in result.reason
+    assert "epoch 3, batch 2" in result.reason
+    assert all(np.isfinite(w).all() for w in signlib.load_model(tmp_path / "m.h5").model.get_weights())
+
+
+def test_divergence_in_the_first_epoch_is_an_error(setting):
+    model, batches, val_batches, record = setting
+    with pytest.raises(TrainingError, match="became nan in epoch 1.*no model to keep"):
+        fit(model, At(batches, lambda e, i, x: x * (np.nan if i else 1)), val_batches, record=record, epochs=2)
+
+
+def test_nan_validation_loss_is_never_best(setting, tmp_path):
+    model, batches, val_batches, record = setting
+    broken = At(val_batches, lambda e, i, x: x * np.nan)
+    result = fit(model, batches, broken, record=record, path=tmp_path / "m.h5", epochs=4, patience=2)
+    assert result.best_epoch == 0 and len(result.history["loss"]) == 2
+
+
+def test_ctrl_c_keeps_the_best_model(setting, tmp_path):
+    model, batches, val_batches, record = setting
+
+    def interrupt(epoch, index, features):
+        if (epoch, index) == (2, 0):
+            os.kill(os.getpid(), signal.SIGINT)
+        return features
+
+    result = fit(model, At(batches, interrupt), val_batches, record=record, path=tmp_path / "m.h5", epochs=50)
+    assert result.status == "interrupted" and 1 <= result.best_epoch <= 3 < 50
+    loaded = signlib.load_model(tmp_path / "m.h5").model
+    for kept, current in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, current)
+    assert threading.active_count() < 20
+
+
+def test_a_failed_save_does_not_end_the_training(setting, tmp_path):
+    model, batches, val_batches, record = setting
+    for name in ("m.h5", "m.weights.h5"):
+        (tmp_path / name).mkdir()
+    with pytest.warns(UserWarning, match="is a folder"):
+        result = fit(model, batches, val_batches, record=record, path=tmp_path / "m.h5", epochs=3)
+    assert result.status == "finished" and result.saved is None and len(result.history["loss"]) == 3
+
+
+def test_a_negative_cross_entropy_is_an_error(setting):
+    model, batches, val_batches, record = setting
+    model.compile(optimizer="adam", loss=lambda labels, p: keras.ops.sum(labels * keras.ops.log(p + 1e-7), axis=-1))
+    with (
+        pytest.warns(UserWarning, match="starts at -.* far from"),
+        pytest.raises(TrainingError, match="never negative.*do not match"),
+    ):
+        fit(model, batches, val_batches, record=record, epochs=1)
+
+
+def test_an_unknown_monitor_is_refused(setting):
+    model, batches, val_batches, record = setting
+    with pytest.raises(InputError, match="val_los'.*val_loss"):
+        fit(model, batches, val_batches, record=record, monitor="val_los")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 3], "0 to 3; expected 0 to 2"),
+        ([-1, 0, 1], "-1 to 1"),
+        ([1, 1, 1], "same gloss"),
+        ([], "no training clips"),
+        ([[1, 0, 0], [0, 2, 0]], "clip 1 sums to 2"),
+        ([[1, 0], [0, 1]], "2 columns"),
+    ],
+)
+def test_labels_that_cannot_be_learnt_are_refused(labels, message):
+    with pytest.raises(InputError, match=message):
+        check_labels(labels, 3)
+
+
+def test_good_labels_pass_as_ids_and_one_hot():
+    check_labels([0, 2, 1], 3)
+    check_labels(np.eye(3)[[0, 1, 1]], 3)
