@@ -28,6 +28,7 @@ _HOME = {
     "publish": "safe_save",
     "load_model": "safe_save",
     "fit": "training",
+    "publish_best": "training",
     "clamp_history": "history",
     "check_parameters": "runs",
     "header": "runs",

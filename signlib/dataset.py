@@ -82,7 +82,7 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
         raise InputError(f"no data folder at {data_dir}; expected a folder of <video_id>.npy files. Set DATA to yours")
     if layout != "auto" and layout not in LAYOUTS:
         raise InputError(f"layout is {layout!r}; expected 'auto' or one of {', '.join(LAYOUTS)}")
-    paths = sorted(p for p in data_dir.glob("*.npy") if not p.name.startswith("."))
+    paths = sorted((p for p in data_dir.glob("*.npy") if not p.name.startswith(".")), key=lambda path: path.stem)
     if not paths:
         raise InputError(f"no .npy file in {data_dir}; expected one <video_id>.npy a video, each of shape (frames, 1629)")
     entries, problems = read_labels(labels or find_labels(data_dir))
@@ -157,8 +157,8 @@ def read_labels(path):
             if isinstance(video_id, bool) or not isinstance(video_id, str | int):
                 raise InputError(f"{path}: an instance of gloss {word['gloss']!r} has no video_id; found {instance!r:.80}")
             video_id = f"{video_id:05d}" if isinstance(video_id, int) else video_id
-            signer = instance.get("signer_id", -1)
-            entry = word["gloss"], signer if isinstance(signer, int) else -1, str(instance.get("split") or "")
+            signer = str(instance.get("signer_id"))
+            entry = word["gloss"], int(signer) if signer.isdecimal() else -1, str(instance.get("split") or "")
             if entries.setdefault(video_id, entry)[0] != entry[0]:
                 conflicts.setdefault(video_id, {entries[video_id][0]}).add(entry[0])
     for video_id in conflicts:
@@ -265,15 +265,21 @@ def open_frames(path, mmap_mode="r"):
 
     Raises InputError, naming the file, where it is anything but a real (T, F) array with T > 0.
     """
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a file")  # a pipe would be waited for
     try:
+        with path.open("rb") as file:
+            magic = file.read(6)
+        if magic != b"\x93NUMPY":
+            raise InputError(f"{path} is not a .npy file" + (", but an .npz archive" if magic[:2] == b"PK" else ""))
         frames = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, TypeError, SyntaxError, KeyError, OverflowError, MemoryError) as error:
-        raise InputError(f"{path} is not a .npy array of numbers ({error})") from None
-    if not isinstance(frames, np.ndarray):
-        frames.close()
-        raise InputError(f"{path} is an .npz archive; expected one array in a .npy file")
+    except InputError:
+        raise
+    except Exception as error:  # NumPy's parser also lets TokenError and others through
+        raise InputError(f"{path} is not a .npy array of numbers ({str(error).partition(chr(10))[0]})") from None
     if frames.dtype.kind not in "fiu":
         raise InputError(f"{path} holds values of type {frames.dtype}; expected real numbers")
     if frames.ndim != 2:

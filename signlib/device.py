@@ -6,6 +6,8 @@ import re
 import sys
 import tempfile
 
+from signlib.errors import InputError
+
 # What TensorFlow 2.16 and 2.21 print at the start on a machine without an accelerator; anything else is passed on.
 _NOISE = re.compile(
     rb"^\s*$|^[IW]\d{4} |: [IW] (tensorflow|external)/|^WARNING: All log messages before absl|failed call to cuInit"
@@ -44,8 +46,11 @@ __all__ = ["keras", "tf", "use_device"]
 def use_device(device="cpu", seed=42):
     """Chooses the device ("cpu", or "auto": an accelerator where there is one) and makes what follows reproducible.
 
-    Returns a line that says what is used. Raises RuntimeError when TensorFlow already runs on an accelerator.
+    Returns a line that says what is used. Raises InputError for another device, RuntimeError when TensorFlow already runs
+    on an accelerator.
     """
+    if device not in ("cpu", "auto"):
+        raise InputError(f"device is {device!r}; expected 'cpu' or 'auto'")
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     with _quiet_start():

@@ -45,6 +45,10 @@ class KeypointGenerator(keras.utils.PyDataset):
         """Batches an epoch."""
         return -(-len(self.clips) // self.batch_size)
 
+    def on_epoch_end(self):
+        """Goes on to the next epoch; Keras calls it."""
+        self.epoch += 1
+
     def __getitem__(self, index):
         """Returns batch `index` of the current epoch."""
         chosen = self.batch_clips(index)

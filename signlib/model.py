@@ -68,8 +68,8 @@ def build_model(
     """Returns a compiled keras.Model: features `(B, L, D)` -> probabilities `(B, C)`.
 
     input_shape: `(L, D)`, the last feature being `valid`. The defaults are the notes' values: Adam with a fixed learning
-    rate, the norm of each gradient cut at `clip_norm`, L2 on the kernels. Raises InputError for an unknown architecture
-    or fewer than two classes.
+    rate, the norm of each gradient cut at `clip_norm`, L2 on the input kernels of the LSTM and of the last layer. Raises
+    InputError for an unknown architecture or fewer than two classes.
     """
     if architecture not in ARCHITECTURES:
         raise InputError(f"architecture is {architecture!r}; expected one of {', '.join(ARCHITECTURES)}")

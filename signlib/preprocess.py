@@ -111,8 +111,8 @@ def resample(points, moments):
     """Returns `(len(moments), P, C)`: points `(T, P, C)` at `moments` (in frames, fractions allowed), linear in between;
     where only one of the two frames has the point, that one; NaN where neither has it."""
     before = np.floor(moments).astype(int)
-    after = np.minimum(before + 1, len(points) - 1)
+    after = np.ceil(moments).astype(int)
     share = (moments - before).astype(points.dtype)[:, None, None]
     a, b = points[before], points[after]
-    mixed = a + (b - a) * share
+    mixed = a * (1 - share) + b * share
     return np.where(np.isnan(mixed), np.where(np.isnan(a), b, a), mixed)

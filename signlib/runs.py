@@ -16,7 +16,7 @@ import warnings
 from dataclasses import dataclass
 
 import signlib
-from signlib.errors import InputError, SaveError
+from signlib.errors import InputError
 from signlib.files import write_json
 from signlib.landmarks import LAYOUTS, select_landmarks
 
@@ -234,22 +234,6 @@ class Run:
         if str(message) not in self.warnings:
             self.warnings.append(str(message))
             print(f"Warning: {message}", flush=True)
-
-    def publish(self, result):
-        """Copies the best model of `result` to `lstm_model.h5` in the models folder and returns its path, or None where
-        there is nothing to publish; says which."""
-        from signlib.safe_save import publish
-
-        if not result.best_epoch or result.saved is None or not result.saved.whole:
-            print(f"nothing published: {'no epoch was finished' if not result.best_epoch else 'the model is not whole'}")
-            return None
-        try:
-            path = publish(result.saved.path, self.models / "lstm_model.h5")
-        except SaveError as error:
-            warnings.warn(str(error), stacklevel=2)
-            return None
-        print(f"{result.saved.message}\npublished {path}", flush=True)
-        return path
 
     def finish(self, result, metrics, **more):
         """Writes the end of the run: `result` of `fit`, metrics and what else belongs to it. Prints the warnings again."""

@@ -106,6 +106,21 @@ def fit(
     return result
 
 
+def publish_best(result, path):
+    """Copies the best model of a `FitResult` to `path` and returns it, or None where there is nothing to publish or it
+    cannot be written; says which. What stood at `path` is then untouched."""
+    if not result.best_epoch or result.saved is None or not result.saved.whole:
+        print(f"nothing published: {'no epoch was finished' if not result.best_epoch else 'the model was not saved whole'}")
+        return None
+    try:
+        publish(result.saved.path, path)
+    except SaveError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None
+    print(f"{result.saved.message}\npublished {path}", flush=True)
+    return path
+
+
 class _Seeds(keras.callbacks.Callback):
     """Order, augmentation and dropout of an epoch follow from (seed, epoch) alone, not from what ran before."""
 

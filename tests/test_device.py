@@ -1,0 +1,83 @@
+"""signlib.device: quiet without being deaf."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from signlib.device import _quiet_start, tf, use_device
+
+NOISE = [
+    b"2026-11-23 03:31:31.123456: I tensorflow/core/util/port.cc:153] oneDNN custom operations are on.\n",
+    b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n",
+    b"I0000 00:00:1732332691.123456   12345 cpu_feature_guard.cc:227] This binary is optimized to use CPU instructions\n",
+    b"To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow.\n",
+]
+REAL = [
+    b"2026-11-23 03:31:31.123456: E tensorflow/core/framework/op.cc:1] kernel is not registered\n",
+    b"2026-11-23 03:31:31.123456: F tensorflow/core/platform.cc:1] check failed\n",
+    b"E0000 00:00:1732332691.123456   12345 gpu.cc:1] out of memory\n",
+    b"Traceback (most recent call last):\n",
+    b"ImportError: libcudart.so.12: cannot open shared object file\n",
+    b"a last line without its end",
+]
+
+
+def test_a_real_message_is_passed_on_and_noise_is_not(capfd):
+    with _quiet_start():
+        for line in [*NOISE, *REAL]:
+            os.write(2, line)
+        assert capfd.readouterr().err == ""
+    assert capfd.readouterr().err.encode() == b"".join(REAL)
+
+
+def test_what_python_writes_is_passed_on_too(capfd):
+    with _quiet_start():
+        print("a message of Python", file=sys.stderr)
+    assert capfd.readouterr().err == "a message of Python\n"
+
+
+def test_an_error_comes_through_with_its_messages_and_stderr_is_back(capfd):
+    with pytest.raises(ImportError, match="broken"), _quiet_start():
+        os.write(2, NOISE[0] + REAL[0])
+        raise ImportError("broken")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err.encode() == REAL[0] + b"after\n"
+
+
+def test_no_file_stays_open():
+    opened = pathlib.Path("/proc/self/fd")
+    if not opened.is_dir():
+        pytest.skip("no /proc on this system")
+    before = len(list(opened.iterdir()))
+    for _ in range(5):
+        with _quiet_start():
+            pass
+    assert len(list(opened.iterdir())) == before
+
+
+@pytest.mark.stack
+def test_starting_tensorflow_prints_nothing_but_what_is_used():
+    code = "import signlib.device; print(signlib.device.use_device())"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    environment["KERAS_BACKEND"] = "jax"  # whatever the machine is set to
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"TensorFlow {tf.__version__}, Keras 3.")
+    assert done.stdout.endswith("on the CPU\n")
+
+
+@pytest.mark.stack
+def test_use_device_seeds_what_follows():
+    def draws():
+        return tf.random.uniform([4]).numpy().tolist()
+
+    use_device("cpu", 5)
+    first = draws()
+    assert draws() != first
+    use_device("cpu", 5)
+    assert draws() == first
+    use_device("auto", 6)
+    assert draws() != first

@@ -1,0 +1,212 @@
+"""signlib.generator: equal to a naive loop, and what `fit` really receives."""
+
+import zlib
+
+import numpy as np
+import pytest
+
+from signlib import Augment, InputError, KeypointGenerator, Preprocessor, load_clips
+from signlib.device import keras, tf, use_device
+
+pytestmark = pytest.mark.stack
+
+GLOSSES = {f"{i:05d}": ["book", "drink", "tea"][i % 3] for i in range(11)}
+CLASSES = ["book", "drink", "tea"]
+PREPROCESS = Preprocessor(8, "hands")
+AUGMENT = Augment()
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory, write_clips):
+    """Eleven clips of three glosses, of 6 to 10 frames."""
+    return load_clips(write_clips(tmp_path_factory.mktemp("clips"), GLOSSES))
+
+
+def generator(clips, **options):
+    return KeypointGenerator(clips, PREPROCESS, CLASSES, **{"batch_size": 4} | options)
+
+
+def naive(clips, batch_size, augment, shuffle, seed, epoch):
+    """The batches of an epoch, read from the files one clip at a time."""
+    order = list(range(len(clips)))
+    if shuffle:
+        order = list(np.random.default_rng([seed, epoch]).permutation(len(clips)))
+    while order:
+        chosen, order = order[:batch_size], order[batch_size:]
+        features = np.zeros((len(chosen), *PREPROCESS.output_shape))
+        labels = np.zeros((len(chosen), len(CLASSES)))
+        for row, i in enumerate(chosen):
+            points = PREPROCESS.points(np.load(clips[i].path), "1629")
+            if augment:
+                points = augment(points, np.random.default_rng([seed, epoch, zlib.crc32(clips[i].video_id.encode())]))
+            features[row] = PREPROCESS.features(points)
+            labels[row, CLASSES.index(GLOSSES[clips[i].video_id])] = 1
+        yield features, labels
+
+
+def epoch_of(batches, epoch=0):
+    """All batches of an epoch, as lists of features and labels."""
+    batches.epoch = epoch
+    return [batches[i] for i in range(len(batches))]
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for left, right in zip(a, b, strict=True) for x, y in zip(left, right, strict=True))
+
+
+@pytest.mark.parametrize("augment", [None, AUGMENT], ids=["plain", "augment"])
+@pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffle"])
+@pytest.mark.parametrize(("batch_size", "sizes"), [(4, [4, 4, 3]), (11, [11]), (32, [11]), (1, [1] * 11)])
+def test_batches_equal_a_naive_loop(clips, augment, shuffle, batch_size, sizes):
+    batches = generator(clips, batch_size=batch_size, augment=augment, shuffle=shuffle, seed=7)
+    for epoch in (0, 1, 5):
+        received = epoch_of(batches, epoch)
+        assert same(received, naive(clips, batch_size, augment, shuffle, 7, epoch))
+        assert [len(features) for features, _ in received] == [len(labels) for _, labels in received] == sizes
+        assert {array.dtype for batch in received for array in batch} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("augment", [None, AUGMENT], ids=["plain", "augment"])
+def test_the_cache_keeps_within_its_bytes_and_changes_no_batch(clips, augment):
+    a_clip = PREPROCESS.points(clips[0].read(), "1629").nbytes
+    none, some, all_of_it = (generator(clips, augment=augment, cache_bytes=n) for n in (0, 4 * a_clip, 1 << 30))
+    for epoch in range(3):
+        expected = epoch_of(none, epoch)
+        assert same(epoch_of(some, epoch), expected)
+        assert same(epoch_of(all_of_it, epoch), expected)
+        assert none.cached_bytes == 0
+        assert 0 < some.cached_bytes <= 4 * a_clip
+        assert all_of_it.cached_bytes == sum(PREPROCESS.points(clip.read(), "1629").nbytes for clip in clips)
+
+
+def test_the_cache_spares_reading_and_no_cache_reads_anew(tmp_path, write_clips):
+    clips = load_clips(write_clips(tmp_path, GLOSSES))
+    cached, uncached = generator(clips, shuffle=False), generator(clips, shuffle=False, cache_bytes=0)
+    before = epoch_of(cached)
+    assert same(before, epoch_of(uncached))
+    for clip in clips:
+        np.save(clip.path, np.load(clip.path)[::-1])
+    assert same(epoch_of(cached, 1), before)
+    assert not same(epoch_of(uncached, 1), before)
+
+
+def test_augmentation_is_new_in_each_epoch_though_points_are_cached(clips):
+    batches = generator(clips, augment=AUGMENT, shuffle=False)
+    epochs = [epoch_of(batches, epoch) for epoch in range(4)]
+    for first in range(4):
+        for second in range(first):
+            for (a, _), (b, _) in zip(epochs[first], epochs[second], strict=True):
+                assert not (a == b).all(axis=(1, 2)).any()
+
+
+def test_augmentation_of_a_clip_does_not_depend_on_its_place(clips):
+    def by_id(batches):
+        batches.epoch = 3
+        places = np.concatenate([batches.batch_clips(i) for i in range(len(batches))])
+        features = np.concatenate([batches[i][0] for i in range(len(batches))])
+        return {batches.clips[place].video_id: x for place, x in zip(places, features, strict=True)}
+
+    one = by_id(generator(clips, augment=AUGMENT, batch_size=4))
+    two = by_id(generator(clips[::-1], augment=AUGMENT, batch_size=3, shuffle=False))
+    assert one.keys() == two.keys()
+    assert all(np.array_equal(one[video_id], two[video_id]) for video_id in one)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_seed_and_epoch_decide_the_batches(clips, seed):
+    batches = generator(clips, augment=AUGMENT, seed=seed)
+    first, second = epoch_of(batches, 0), epoch_of(batches, 1)
+    assert same(epoch_of(batches, 0), first)
+    batches.epoch = 1
+    assert same([batches[i] for i in (2, 0, 1)], [second[i] for i in (2, 0, 1)])
+    assert same(epoch_of(generator(clips, augment=AUGMENT, seed=seed), 1), second)
+    assert not same(epoch_of(generator(clips, augment=AUGMENT, seed=seed + 1), 1), second)
+
+
+def test_each_epoch_holds_each_clip_once_in_a_new_order(clips):
+    batches, orders = generator(clips), set()
+    for epoch in range(6):
+        batches.epoch = epoch
+        order = np.concatenate([batches.batch_clips(i) for i in range(len(batches))])
+        assert sorted(order) == list(range(11))
+        orders.add(tuple(order))
+    assert len(orders) == 6
+    assert tuple(range(11)) not in orders
+
+
+class Recorder(keras.layers.Layer):
+    """Hands its input on and notes it down."""
+
+    seen = None
+
+    def call(self, features):
+        if tf.executing_eagerly():  # not while Keras looks for the shape
+            Recorder.seen.append(features.numpy())
+        return features
+
+
+def model_that_records():
+    use_device("cpu", 1)
+    Recorder.seen = []
+    inputs = keras.Input(PREPROCESS.output_shape)
+    pooled = keras.layers.GlobalAveragePooling1D()(Recorder()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(pooled))
+    model.compile("sgd", "categorical_crossentropy", run_eagerly=True)
+    return model
+
+
+def test_fit_receives_the_batches_of_the_naive_loop(clips):
+    """Three epochs, as `signlib.fit` runs them: nothing is prepared ahead of `.epoch`, validation disturbs nothing."""
+    model, batches = model_that_records(), generator(clips, augment=AUGMENT, seed=3)
+
+    class SetEpoch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            batches.epoch = epoch
+
+    val_batches = generator(clips[:2], shuffle=False)
+    model.fit(batches, validation_data=val_batches, epochs=3, shuffle=False, verbose=0, callbacks=[SetEpoch()])
+    expected = []
+    for epoch in range(3):
+        expected += [features for features, _ in naive(clips, 4, AUGMENT, True, 3, epoch)]
+        expected += [features for features, _ in naive(clips[:2], 4, None, False, 3, epoch)]
+    assert len(Recorder.seen) == len(expected) == 12
+    assert all(np.array_equal(a, b) for a, b in zip(Recorder.seen, expected, strict=True))
+
+
+def test_plain_fit_goes_on_to_a_new_order_and_new_augmentation_in_each_epoch(clips):
+    model, batches = model_that_records(), generator(clips, augment=AUGMENT, seed=3)
+    model.fit(batches, epochs=3, shuffle=False, verbose=0)
+    epochs = [np.concatenate(Recorder.seen[i : i + 3]) for i in (0, 3, 6)]
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert not np.array_equal(epochs[1], epochs[2])
+
+
+def test_fit_over_the_generator_is_fit_over_the_arrays(clips):
+    def weights(data, **options):
+        use_device("cpu", 5)
+        layers = [
+            keras.layers.Input(PREPROCESS.output_shape),
+            keras.layers.LSTM(4),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+        model = keras.Sequential(layers)
+        model.compile("adam", "categorical_crossentropy")
+        history = model.fit(*data, epochs=2, shuffle=False, verbose=0, **options).history["loss"]
+        return history, model.get_weights()
+
+    batches = generator(clips, shuffle=False)
+    arrays = [np.concatenate(parts) for parts in zip(*epoch_of(batches), strict=True)]
+    loss, expected = weights(arrays, batch_size=4)
+    received_loss, received = weights([batches])
+    assert received_loss == loss
+    assert all(np.array_equal(a, b) for a, b in zip(received, expected, strict=True))
+
+
+def test_a_loop_over_the_batches_ends_after_the_last(clips):
+    sizes = [len(features) for features, _ in generator(clips)]
+    assert sizes == [4, 4, 3]
+
+
+def test_an_unknown_gloss_is_named(clips):
+    with pytest.raises(InputError, match="clip 00001 has gloss 'drink', which is not among the classes"):
+        KeypointGenerator(clips, PREPROCESS, ["book", "tea"])
