@@ -267,12 +267,12 @@ def open_frames(path, mmap_mode="r"):
     """
     path = pathlib.Path(path)
     if path.exists() and not path.is_file():
-        raise InputError(f"{path} is not a file")  # a pipe would be waited for
+        raise InputError(f"{path} cannot be read: not a file")  # a pipe would be waited for
     try:
         with path.open("rb") as file:
             magic = file.read(6)
         if magic != b"\x93NUMPY":
-            raise InputError(f"{path} is not a .npy file" + (", but an .npz archive" if magic[:2] == b"PK" else ""))
+            raise InputError(f"{path} is not a .npy array" + (", but an .npz archive" if magic[:2] == b"PK" else ""))
         frames = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None

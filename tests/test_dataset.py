@@ -177,7 +177,7 @@ def test_a_folder_or_a_dangling_link_named_npy_is_left_out(folder):
     clips = load_clips(folder, max_bad_share=0.5)
     assert ids(clips) == ["00123", "60001", "60002"]
     assert {p.video_id: p.reason for p in clips.problems} == {
-        "00456": "cannot be read: Is a directory",
+        "00456": "cannot be read: not a file",
         "05237": "cannot be read: No such file or directory",
     }
 
