@@ -203,7 +203,7 @@ class _Log(keras.callbacks.Callback):
         self.epochs, self.best = epochs, best
 
     def on_train_begin(self, logs=None):
-        print(f"{'epoch':>9}  {'loss':>8}  {'accuracy':>8}  {'val loss':>8}  {'val accuracy':>12}  {'time':>7}  {'at most':>8}")
+        print(f"{'epoch':>9}  {'loss':>8}  {'accuracy':>8}  {'val loss':>8}  {'val accuracy':>12}  {'time':>7}  {'ETA <=':>8}")
         self.started = self.said = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -68,7 +68,7 @@ def test_the_log_and_the_best_model(setting, tmp_path, capsys):
     assert "ln(3 glosses) = 1.099" in log[0] and abs(result.start_loss - math.log(3)) < 0.5
     table = log[1:-1]
     assert len(table) == 7 and len({len(line.rstrip(" *")) for line in table}) == 1  # a head and 6 aligned lines
-    assert all(" %" in line for line in table[1:]) and "val accuracy" in table[0] and "at most" in table[0]
+    assert all(" %" in line for line in table[1:]) and "val accuracy" in table[0] and "ETA" in table[0]
     assert result.status == "finished" and [len(v) for v in result.history.values()] == [6] * 4
     best = int(np.argmin(result.history["val_loss"]))
     assert (result.best_epoch, result.best_value) == (best + 1, result.history["val_loss"][best])
