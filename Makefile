@@ -33,7 +33,7 @@ train: .venv/installed
 	.venv/bin/python train.py $(ARGS)
 
 lab: .venv/installed
-	.venv/bin/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
+	.venv/bin/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 test: .venv/installed
 	.venv/bin/ruff check .

@@ -32,7 +32,7 @@ _HOME = {
     "clamp_history": "history",
     "check_parameters": "runs",
     "header": "runs",
-    "start_run": "runs",
+    "Run": "runs",
     "run_notebook": "runs",
     "load_runs": "runs",
     "open_data": "runs",

@@ -40,6 +40,8 @@ with _quiet_start():
     import keras
     import tensorflow as tf
 
+    tf.config.list_physical_devices()  # where there is no accelerator, looking for one is what complains
+
 __all__ = ["keras", "tf", "use_device"]
 
 
@@ -53,11 +55,10 @@ def use_device(device="cpu", seed=42):
         raise InputError(f"device is {device!r}; expected 'cpu' or 'auto'")
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    with _quiet_start():
-        if device == "cpu":
-            try:
-                tf.config.set_visible_devices([], "GPU")
-            except RuntimeError:
-                raise RuntimeError("TensorFlow already runs on an accelerator: restart the kernel for DEVICE = 'cpu'") from None
-        gpus = tf.config.list_logical_devices("GPU")
+    if device == "cpu":
+        try:
+            tf.config.set_visible_devices([], "GPU")
+        except RuntimeError:
+            raise RuntimeError("TensorFlow already runs on an accelerator: restart the kernel for DEVICE = 'cpu'") from None
+    gpus = tf.config.list_logical_devices("GPU")
     return f"TensorFlow {tf.__version__}, Keras {keras.__version__}, on {f'{len(gpus)} GPU' if gpus else 'the CPU'}"

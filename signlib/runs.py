@@ -199,8 +199,9 @@ def header(title):
 
 
 class Run:
-    """One training run and its folder. `run.json` says how it stands: `status` is running, finished, interrupted,
-    diverged or failed. `data`, `labels`: where the clips are. `sample`: they are synthetic. `models`: where to publish."""
+    """A new training run of checked parameters, and its folder. `run.json` says how it stands: `status` is running,
+    finished, interrupted, diverged or failed. `data`, `labels`: where the clips are. `sample`: they are synthetic.
+    `models`: where to publish."""
 
     def __init__(self, parameters):
         self.parameters = parameters
@@ -255,11 +256,6 @@ class Run:
         for message in self.warnings:
             print(f"Warning: {message}")
         print(f"{status}: {self.folder}", flush=True)
-
-
-def start_run(parameters):
-    """Returns a new `Run` of checked parameters (see `check_parameters`), its folder made and run.json written."""
-    return Run(parameters)
 
 
 def load_runs(folder="runs"):
