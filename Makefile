@@ -5,13 +5,14 @@ PROBE = import platform as p, sys; v = sys.version_info[:2]; mac = sys.platform 
 	print("macos-stack" if mac and (3, 11) <= v <= (3, 12) else \
 	"current" if (3, 11) <= v <= (3, 13) and not (mac and p.machine() == "x86_64") else "")
 PROBE_MACOS_STACK = import sys; print("macos-stack" if (3, 11) <= sys.version_info[:2] <= (3, 12) else "")
-NEEDED = "signlib needs Python 3.11, 3.12 or 3.13 (3.11 or 3.12 on an Intel Mac and for the macOS stack); found none of them." \
+PYTHONS = $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
+NEEDED = "signlib needs Python 3.11, 3.12 or 3.13 (3.11 or 3.12 on an Intel Mac and for the macOS stack); tried $(PYTHONS)." \
 	"With conda: 'conda env create -f environment.yml', 'conda activate signlib', then 'python train.py'." \
-	"Or name one: make $@ PYTHON=/path/to/python3.11"
+	"Or name one: make train PYTHON=/path/to/python3.11"
 
 # $(call install,ENVIRONMENT,PROBE): makes the environment with the first Python that fits and installs what is pinned.
 define install
-@for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python); do \
+@for python in $(PYTHONS); do \
 	stack=$$($$python -c '$(2)' 2>/dev/null); \
 	if [ -n "$$stack" ]; then break; fi; \
 done; \

@@ -11,8 +11,12 @@ import argparse
 import difflib
 import sys
 
+import yaml
+
 from signlib import runs
 from signlib.errors import InputError
+
+RECIPES = runs.ROOT / "notebooks" / "recipes"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,14 +29,13 @@ def main(arguments):
     """Runs the notebook with the parameters that the command line names. Returns the exit status."""
     try:
         parameters = read_arguments(arguments)
-        runs.find_data(parameters)
-        run_dir = runs.project_path(parameters["RUN_DIR"]) if parameters["RUN_DIR"] else runs.new_run_dir()
-        if (run_dir / "run.json").exists():
-            raise InputError(f"RUN_DIR: {run_dir} already holds a run; name a new folder")
+        runs.models_dir(parameters, runs.find_data(parameters)[2])
+        from signlib.engine import run_notebook  # papermill takes a second to import: after what can be wrong at once
+
+        end = run_notebook(runs.NOTEBOOK, parameters, parameters["RUN_DIR"])
     except InputError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
-    end = runs.run_notebook(runs.NOTEBOOK, parameters, run_dir)
     if end.status != "finished":
         print(f"\ntrain.py: {end.status}: {end.reason}", file=sys.stderr, flush=True)
     print(end.folder, flush=True)
@@ -55,10 +58,10 @@ def read_arguments(arguments):
         close = difflib.get_close_matches(unknown[0].split("=")[0], ["--recipe", *map(option, cell)], 1)
         parser.error(f"unknown option {unknown[0]}: {f'did you mean {close[0]}?' if close else 'see train.py --help'}")
     if given.recipe == "list":
-        print("\n".join(f"{name:12} {line}" for name, line in runs.recipes().items()))
+        print("\n".join(f"{name:12} {line}" for name, line in recipes().items()))
         parser.exit()
     values = {name: default for name, (default, _) in cell.items()}
-    values |= runs.read_recipe(given.recipe) if given.recipe else {}
+    values |= read_recipe(given.recipe) if given.recipe is not None else {}
     for name in cell:
         if (text := getattr(given, name)) is not None:
             values[name] = runs.PARAMETERS[name].parse(name, text)
@@ -68,10 +71,33 @@ def read_arguments(arguments):
     return values
 
 
+def recipes():
+    """Returns {name: what it is for} of notebooks/recipes: the first line of each file is a comment that says it."""
+    paths = sorted(RECIPES.glob("*.yaml"))
+    return {path.stem: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for path in paths}
+
+
+def read_recipe(name):
+    """Returns the parameters of notebooks/recipes/NAME.yaml, papermill's own format. Raises InputError for another name."""
+    if name not in recipes():
+        raise InputError(f"no recipe {name!r}; the recipes are {', '.join(recipes())}")
+    path = RECIPES / f"{name}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not yaml: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds {values!r:.40}; expected lines such as EPOCHS: 15")
+    return values
+
+
 def option(name):
     """Returns the option of a parameter: BATCH_SIZE -> --batch-size."""
     return "--" + name.lower().replace("_", "-")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the notebook has started
+        sys.exit(130)

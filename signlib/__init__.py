@@ -33,7 +33,7 @@ _HOME = {
     "check_parameters": "runs",
     "header": "runs",
     "Run": "runs",
-    "run_notebook": "runs",
+    "run_notebook": "engine",
     "load_runs": "runs",
     "open_data": "runs",
     "read_run": "runs",

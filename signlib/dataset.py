@@ -152,6 +152,8 @@ def read_labels(path):
     for row, word in enumerate(table):
         if not (isinstance(word, dict) and isinstance(word.get("gloss"), str) and isinstance(word.get("instances"), list)):
             raise InputError(f"{path}: entry {row} is not {{gloss: text, instances: list}}")
+        if not word["gloss"].strip() or not word["gloss"].isprintable():
+            raise InputError(f"{path}: entry {row} has the gloss {word['gloss']!r}; expected a printable text")
         for instance in word["instances"]:
             video_id = instance.get("video_id") if isinstance(instance, dict) else None
             if isinstance(video_id, bool) or not isinstance(video_id, str | int):
@@ -161,6 +163,8 @@ def read_labels(path):
             entry = word["gloss"], int(signer) if signer.isdecimal() else -1, str(instance.get("split") or "")
             if entries.setdefault(video_id, entry)[0] != entry[0]:
                 conflicts.setdefault(video_id, {entries[video_id][0]}).add(entry[0])
+            elif entry[2] == "test":  # listed twice: what is test anywhere is never trained on
+                entries[video_id] = entry
     for video_id in conflicts:
         del entries[video_id]
     return entries, [

@@ -1,16 +1,24 @@
-"""A papermill engine that passes SIGINT and SIGTERM on to the kernel as an interrupt, and waits for it to end tidily.
+"""Running a notebook without a browser: `run_notebook`, and a papermill engine that lets it end tidily at a signal.
 
 Papermill alone kills the kernel at SIGTERM without an exception in it, and gives a cell 2 to 3 seconds after SIGINT.
 """
 
 import contextlib
+import json
 import os
+import pathlib
 import signal
+import sys
 import threading
+from dataclasses import dataclass
 
+import papermill
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.log import logger
+
+from signlib.files import write_json
+from signlib.runs import ROOT, claim_run_dir, project_path
 
 
 class _Client(PapermillNotebookClient):
@@ -31,7 +39,7 @@ class SignalEngine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, *, signals=None, stdout_file=None, stderr_file=None, **kwargs):
-        """Runs the notebook; raises KeyboardInterrupt at a second signal, or at one that comes while no cell runs."""
+        """Runs the notebook; at a second signal the kernel dies, and one that comes while no cell runs is a KeyboardInterrupt."""
         received = [] if signals is None else signals
         client = _Client(
             nb_man,
@@ -46,9 +54,9 @@ class SignalEngine(NBClientEngine):
 
         def pass_on(signum, frame):
             received.append(signum)
-            if len(received) > 1 or not client.running:
+            if not client.running:
                 raise KeyboardInterrupt
-            os.kill(client.km.provisioner.pid, signal.SIGINT)
+            os.kill(client.km.provisioner.pid, signal.SIGINT if len(received) == 1 else signal.SIGKILL)
 
         with _handlers(pass_on):
             return client.execute()
@@ -68,6 +76,50 @@ def _handlers(handler):
             signal.signal(signum, old)
 
 
-def register():
-    """Makes the engine known to papermill as "signlib"."""
+@dataclass(frozen=True)
+class Finished:
+    """How `run_notebook` ended: the run's `folder`, the `status` and `reason` of its run.json, and the exit status of a
+    command that did it: 0 finished, 2 bad input, 130 or 143 interrupted, 1 anything else."""
+
+    folder: pathlib.Path
+    status: str
+    reason: str
+    exit_status: int
+
+
+def run_notebook(notebook, parameters, run_dir, out=None):
+    """Runs the training notebook, or one like it, through papermill, its log streaming to `out` (by default stdout).
+
+    Returns `Finished`. The notebook takes RUN_DIR and writes run.json there; `run_dir` may be "" for a new folder in `runs`,
+    and receives the executed notebook as well. Raises InputError for a `run_dir` that cannot be used.
+
+    SIGINT and SIGTERM reach the kernel as an interrupt, so that it can save and end; a second one ends it at once. What
+    happened is what run.json says: a notebook that could not write its end there has failed, or was interrupted.
+    """
     papermill_engines.register("signlib", SignalEngine)
+    run_dir, notebook = claim_run_dir(run_dir), project_path(notebook)
+    signals, reason, bad_input = [], "the notebook did not say how it ended", False
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(run_dir / notebook.name),
+            parameters=parameters | {"RUN_DIR": str(run_dir)},
+            engine_name="signlib",
+            cwd=str(ROOT),
+            progress_bar=False,
+            stdout_file=out or sys.stdout,
+            stderr_file=out or sys.stdout,
+            signals=signals,
+        )
+    except papermill.PapermillExecutionError as error:
+        reason, bad_input = f"{error.ename}: {error.evalue}", error.ename == "InputError"
+    except (Exception, KeyboardInterrupt) as error:  # the kernel died, or never started
+        reason = "stopped before the notebook could end by itself" if signals else f"{type(error).__name__}: {error}"
+
+    path = run_dir / "run.json"
+    state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parameters": parameters, "status": "running"}
+    if state["status"] == "running":
+        state |= {"status": "interrupted" if signals else "failed", "reason": reason}
+        write_json(path, state)
+    exit_status = {"finished": 0, "interrupted": 128 + (signals or [signal.SIGINT])[0]}.get(state["status"], 1)
+    return Finished(run_dir, state["status"], state["reason"], 2 if bad_input else exit_status)

@@ -13,9 +13,9 @@ def predict(model, batches):
 
 
 def top_k(probabilities, labels, k=1):
-    """Returns `(N,)` bool: the label is among the k most probable glosses. Ties count against the model."""
+    """Returns `(N,)` bool: the label is among the k most probable glosses. Ties and NaN count against the model."""
     own = probabilities[np.arange(len(labels)), labels][:, None]
-    return (probabilities >= own).sum(axis=1) <= k
+    return (~(probabilities < own)).sum(axis=1) <= k
 
 
 def accuracy_interval(correct, confidence=0.95):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import secrets
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def atomic_path(path):
         raise IsADirectoryError(f"{path} is a folder; expected a file name")
     path.parent.mkdir(parents=True, exist_ok=True)
     stem, dot, suffixes = path.name.partition(".")
-    temporary = path.with_name(f".{stem}-{os.getpid()}-tmp{dot}{suffixes}")
+    temporary = path.with_name(f".{stem}-{secrets.token_hex(4)}-tmp{dot}{suffixes}")
     try:
         yield temporary
         _flush(temporary)

@@ -81,7 +81,7 @@ def build_model(
     outputs = layers.Dense(num_classes, activation="softmax", kernel_regularizer=regularizer, name="gloss")(clip)
     model = keras.Model(inputs, outputs, name=architecture)
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate, clipnorm=clip_norm, epsilon=epsilon),
+        optimizer=keras.optimizers.Adam(float(learning_rate), clipnorm=clip_norm, epsilon=epsilon),
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )

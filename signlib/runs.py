@@ -1,16 +1,16 @@
-"""Runs of the training notebook: its parameters, its folder with run.json, and running it headlessly."""
+"""Runs of the training notebook: its parameters, its data, its folder with run.json."""
 
 import ast
 import contextlib
 import difflib
+import itertools
 import json
 import math
 import os
 import pathlib
-import signal
 import socket
 import subprocess
-import sys
+import tempfile
 import time
 import warnings
 from dataclasses import dataclass
@@ -23,7 +23,6 @@ from signlib.landmarks import LAYOUTS, select_landmarks
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "2_train.ipynb"
 DEFAULT_DATA = "processed_vids/wlasl-video/processed_keypoints_fixed"
-DEFAULT_LABELS = "processed_vids/wlasl-video/WLASL_v0.3.json"
 SAMPLE = "processed_vids/sample"
 
 
@@ -119,7 +118,7 @@ def check_parameters(given, table=PARAMETERS):
         if name not in table:
             close = difflib.get_close_matches(name.upper(), table, 1)
             hint = f"did you mean {close[0]}?" if close else f"the parameters are {', '.join(table)}"
-            raise InputError(f"unknown parameter {name}: {hint}")
+            raise InputError(f"unknown parameter {name}: {hint} (once the cell is mended, restart the kernel)")
     values = {name: spec.check(name, literals[name]) for name, spec in table.items() if name in literals}
     if absent := [name for name in table if name not in values]:
         raise InputError(f"parameter {absent[0]} is missing: run the notebook's parameters cell first")
@@ -141,24 +140,12 @@ def notebook_parameters(notebook=NOTEBOOK):
     return found
 
 
-def recipes():
-    """Returns {name: what it is for} of notebooks/recipes: the first line of each file is a comment that says it."""
-    paths = sorted((ROOT / "notebooks" / "recipes").glob("*.yaml"))
-    return {path.stem: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for path in paths}
-
-
-def read_recipe(name):
-    """Returns the parameters of notebooks/recipes/NAME.yaml, papermill's own format. Raises InputError for another name."""
-    import yaml
-
-    if name not in recipes():
-        raise InputError(f"no recipe {name!r}; the recipes are {', '.join(recipes())}")
-    return yaml.safe_load((ROOT / "notebooks" / "recipes" / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
 def project_path(path):
     """Returns an absolute path; a relative one is meant from the project's root, wherever the kernel was started."""
-    return ROOT / pathlib.Path(path).expanduser()
+    try:
+        return ROOT / pathlib.Path(path).expanduser()
+    except RuntimeError as error:  # ~ of an unknown user
+        raise InputError(f"{path}: {error}") from None
 
 
 def find_data(parameters):
@@ -174,9 +161,19 @@ def find_data(parameters):
         if parameters["DATA"] or labels is not None:
             raise InputError(f"DATA: no folder {data}; expected a folder of <video_id>.npy files")
         return project_path(SAMPLE) / "processed_keypoints_fixed", None, True
-    if not parameters["DATA"] and labels is None:
-        labels = project_path(DEFAULT_LABELS)
     return data, labels, False
+
+
+def models_dir(parameters, sample):
+    """Returns the folder to publish in, made: MODELS_DIR, or `sample` in it for a model of the sample. Raises InputError
+    where it cannot be written, before anything is learnt that would be published there."""
+    folder = project_path(parameters["MODELS_DIR"]) / ("sample" if sample else "")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"MODELS_DIR: cannot write in {folder}: {error.strerror}; name another folder") from None
+    return folder
 
 
 def open_data(parameters):
@@ -206,11 +203,8 @@ class Run:
     def __init__(self, parameters):
         self.parameters = parameters
         self.data, self.labels, self.sample = open_data(parameters)
-        self.models = project_path(parameters["MODELS_DIR"]) / ("sample" if self.sample else "")
-        self.folder = project_path(parameters["RUN_DIR"]) if parameters["RUN_DIR"] else new_run_dir()
-        if (self.folder / "run.json").exists():
-            raise InputError(f"RUN_DIR: {self.folder} already holds a run; name a new folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.models = models_dir(parameters, self.sample)
+        self.folder = claim_run_dir(parameters["RUN_DIR"])
         self.warnings, self.started = [], time.time()
         self.state = {
             "status": "running",
@@ -236,26 +230,26 @@ class Run:
             self.warnings.append(str(message))
             print(f"Warning: {message}", flush=True)
 
-    def finish(self, result, metrics, **more):
-        """Writes the end of the run: `result` of `fit`, metrics and what else belongs to it. Prints the warnings again."""
-        status, reason = result.status, result.reason
-        if result.saved is None or not result.saved.whole:
-            status, reason = "failed", "the whole model could not be saved: see the warnings"
+    def write_result(self, result, published, **more):
+        """Writes what `fit` brought into run.json, before anything else can go wrong. `published`: the path, or None."""
+        self.outcome = {"status": result.status, "reason": result.reason}
+        if published is None:
+            self.outcome = {"status": "failed", "reason": "the model could not be saved or published: see the warnings"}
         self.write(
-            status=status,
-            reason=reason,
             history=result.history,
             best_epoch=result.best_epoch,
             best_value=result.best_value,
             start_loss=result.start_loss,
-            metrics=metrics,
-            warnings=self.warnings,
-            seconds=round(time.time() - self.started, 1),
+            published=published,
             **more,
         )
+
+    def finish(self, metrics):
+        """Writes the end of the run, and prints the warnings again. metrics: {name: value}."""
+        self.write(**self.outcome, metrics=metrics, warnings=self.warnings, seconds=round(time.time() - self.started, 1))
         for message in self.warnings:
             print(f"Warning: {message}")
-        print(f"{status}: {self.folder}", flush=True)
+        print(f"{self.outcome['status']}: {self.folder}", flush=True)
 
 
 def load_runs(folder="runs"):
@@ -277,15 +271,26 @@ def load_runs(folder="runs"):
     return table.sort_values("run", ignore_index=True)
 
 
-def new_run_dir():
-    """Makes and returns a new folder in `runs`, named after the time."""
-    name = time.strftime("%Y-%m-%d_%H%M%S")
-    for number in range(1, 1000):
-        folder = ROOT / "runs" / (name if number == 1 else f"{name}_{number}")
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
+def claim_run_dir(run_dir=""):
+    """Returns the folder of a new run, made: `run_dir`, or where that is empty a new one in `runs`, named after the time.
+
+    Raises InputError where it cannot be made or holds a run already.
+    """
+    try:
+        if run_dir:
+            folder = project_path(run_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / "run.json").exists():
+                raise InputError(f"RUN_DIR: {folder} already holds a run; name a new folder")
             return folder
-    raise InputError(f"runs holds 999 folders {name}_*; name one with RUN_DIR")
+        name = time.strftime("%Y-%m-%d_%H%M%S")
+        for number in itertools.count(1):
+            folder = ROOT / "runs" / (name if number == 1 else f"{name}_{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(parents=True)
+                return folder
+    except OSError as error:
+        raise InputError(f"RUN_DIR: cannot make {folder}: {error.strerror}; name another folder") from None
 
 
 def read_run(run="", folder="runs"):
@@ -296,71 +301,27 @@ def read_run(run="", folder="runs"):
         path = next((p for p in (project_path(run), folder / run) if (p / "run.json").is_file()), None)
         if path is None:
             raise InputError(f"RUN: no run {run!r}: neither {project_path(run)} nor {folder / run} holds a run.json")
-    else:
-        done = [p.parent for p in folder.glob("*/run.json") if (p.parent / "predictions.npz").is_file()]
-        if not done:
-            raise InputError(f"no finished run in {folder}: train one first, with python train.py")
-        path = max(done, key=lambda p: (p / "run.json").stat().st_mtime)
-    state = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    if not (path / "predictions.npz").is_file():
-        raise InputError(f"RUN: {path} has no predictions to look at; it is {state['status']}: {state.get('reason', '')}")
-    state["best_value"] = float(state["best_value"])
-    state["history"] = {name: [float(value) for value in values] for name, values in state["history"].items()}
-    return path, state
+        if (state := _complete(path)) is None:
+            raise InputError(f"RUN: {path} did not reach its end, so there are no predictions to look at; see its run.json")
+        return path, state
+    newest_first = sorted(folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for path in newest_first:
+        if (state := _complete(path.parent)) is not None:
+            return path.parent, state
+    raise InputError(f"no run with predictions in {folder}: train one first, with python train.py")
 
 
-@dataclass(frozen=True)
-class Finished:
-    """How `run_notebook` ended: the run's `folder`, the `status` and `reason` of its run.json, and the exit status of a
-    command that did it: 0 finished, 2 bad input, 130 or 143 interrupted, 1 anything else."""
-
-    folder: pathlib.Path
-    status: str
-    reason: str
-    exit_status: int
-
-
-def run_notebook(notebook, parameters, run_dir, out=None):
-    """Runs a notebook through papermill, its log streaming to `out` (by default stdout), and returns `Finished`.
-
-    SIGINT and SIGTERM reach the kernel as an interrupt, so that it can save and end; a second one ends it at once. The
-    executed notebook and run.json stay in `run_dir`. What happened is what run.json says: a notebook that could not
-    write its end there has failed, or was interrupted.
-    """
-    import papermill
-
-    from signlib.engine import register
-
-    register()
-    run_dir, notebook = pathlib.Path(run_dir), pathlib.Path(notebook)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    signals, reason, bad_input = [], "the notebook did not say how it ended", False
+def _complete(folder):
+    """run.json of a run that reached its end, its not-finite values as numbers again; None of any other."""
     try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(run_dir / notebook.name),
-            parameters=parameters | {"RUN_DIR": str(run_dir)},
-            engine_name="signlib",
-            cwd=str(ROOT),
-            progress_bar=False,
-            stdout_file=out or sys.stdout,
-            stderr_file=out or sys.stdout,
-            signals=signals,
-        )
-    except papermill.PapermillExecutionError as error:
-        reason, bad_input = f"{error.ename}: {error.evalue}", error.ename == "InputError"
-    except KeyboardInterrupt:
-        reason = "stopped before the notebook could end by itself"
-    except Exception as error:  # the kernel died, or never started
-        reason = f"{type(error).__name__}: {error}"
-
-    path = run_dir / "run.json"
-    state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parameters": parameters, "status": "running"}
-    if state["status"] == "running":
-        state |= {"status": "interrupted" if signals else "failed", "reason": reason}
-        write_json(path, state)
-    exit_status = {"finished": 0, "interrupted": 128 + (signals or [signal.SIGINT])[0]}.get(state["status"], 1)
-    return Finished(run_dir, state["status"], state["reason"], 2 if bad_input else exit_status)
+        state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if "metrics" not in state or not (folder / "predictions.npz").is_file():
+            return None
+        state["best_value"] = float(state["best_value"])
+        state["history"] = {name: [float(value) for value in values] for name, values in state["history"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return state
 
 
 def _git_revision():

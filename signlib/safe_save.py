@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import pathlib
 import platform
 import shutil
@@ -87,8 +88,7 @@ def save_model(model, path, record):
         message = f"saved the weights alone to {weights_path}: the whole model could not be saved ({_reason(whole_error)})"
         warnings.warn(message, stacklevel=2)
         return Saved(weights_path, False, message)
-    with contextlib.suppress(OSError):  # a convenience: the .h5 holds the same
-        write_json(path.with_suffix(".json"), record)
+    _write_readable(path, record)
     return Saved(path, True, f"saved {path} ({path.stat().st_size / 1e6:.1f} MB, verified)")
 
 
@@ -99,13 +99,14 @@ def publish(source, target):
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
     try:
-        for suffix in (".h5", ".json"):
-            with atomic_path(target.with_suffix(suffix)) as temporary:
-                shutil.copyfile(source.with_suffix(suffix), temporary)
-                if sha256(temporary) != sha256(source.with_suffix(suffix)):
-                    raise OSError("the copy differs from the original")
+        record = _read_record(source)
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+            if sha256(temporary) != sha256(source):
+                raise OSError("the copy differs from the original")
     except OSError as error:
         raise SaveError(f"cannot copy {source} to {target} ({_reason(error)}); use {source} itself") from error
+    _write_readable(target, record)
     return target
 
 
@@ -143,10 +144,7 @@ def load_model(path):
     if not path.is_file():
         raise InputError(f"no model at {path}; expected an .h5 file that signlib saved, such as models/lstm_model.h5")
     try:
-        with h5py.File(path) as file:
-            if RECORD not in file:
-                raise InputError(f"{path} was not saved by signlib: it has no record. keras.models.load_model may open it")
-            record = json.loads(file[RECORD][()].tobytes())
+        record = _read_record(path)
         shape = Preprocessor(**record["preprocessor"]).output_shape
         model = build_model(shape, len(record["classes"]), **record["architecture"])
         model.load_weights(path)
@@ -169,6 +167,18 @@ def _write_whole(model, path, record):
         file.create_dataset(RECORD, data=np.frombuffer(text.encode(), np.uint8))
 
 
+def _read_record(path):
+    with h5py.File(path) as file:
+        if RECORD not in file:
+            raise InputError(f"{path} was not saved by signlib: it has no record. keras.models.load_model may open it")
+        return json.loads(file[RECORD][()].tobytes())
+
+
+def _write_readable(path, record):
+    with contextlib.suppress(OSError):  # a convenience: the .h5 holds the same
+        write_json(path.with_suffix(".json"), record)
+
+
 def _not_about_format(entry):
     # Keras calls .h5 a legacy format at every save; the user asked for this format.
     return "HDF5 file" not in entry.getMessage()
@@ -189,4 +199,6 @@ def _digest(array):
 
 
 def _reason(error):
+    if isinstance(error, OSError) and error.errno:
+        return f"{os.strerror(error.errno)}: {error}".splitlines()[0]
     return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -21,8 +21,8 @@ class FitResult:
     """What came out of `fit`; the model holds the weights of the best epoch.
 
     status: "finished" (all epochs or early stopping), "interrupted" or "diverged"; `reason` says it in a sentence.
-    history: {metric: values an epoch}, raw. best_epoch: counted from 1, 0 = no epoch was finished; best_value: of the
-    monitored metric. saved: the `Saved` of the best model, or None. seconds: of training.
+    history: {metric: values an epoch}, raw. best_epoch: counted from 1; best_value: of the monitored metric.
+    saved: the `Saved` of the best model, or None. seconds: of training.
     """
 
     status: str = "finished"
@@ -36,21 +36,23 @@ class FitResult:
 
 
 def check_labels(labels, num_classes):
-    """Raises InputError unless labels, `(N,)` class ids or `(N, C)` one-hot, can be learnt by a model of C classes."""
+    """Raises InputError unless class ids `(N,)` can be learnt by a model of C classes."""
     labels = np.asarray(labels)
-    if labels.ndim == 2:
-        if labels.shape[1] != num_classes:
-            raise InputError(f"labels have {labels.shape[1]} columns; the model tells {num_classes} glosses apart")
-        wrong = np.flatnonzero(~np.isclose(labels.sum(axis=1), 1) | (labels < 0).any(axis=1))
-        if len(wrong):
-            raise InputError(f"the one-hot label of clip {wrong[0]} sums to {labels[wrong[0]].sum():g}; expected 1")
-        labels = labels.argmax(axis=1)
     if not len(labels):
         raise InputError("there are no training clips")
     if labels.min() < 0 or labels.max() >= num_classes:
         raise InputError(f"labels run from {labels.min()} to {labels.max()}; expected 0 to {num_classes - 1}")
     if len(np.unique(labels)) < 2:
         raise InputError("all training clips have the same gloss; expected at least two glosses")
+
+
+def check_one_hot(labels, num_classes):
+    """Raises InputError unless the labels of a batch are `(B, C)`, none negative, each with the sum 1."""
+    if labels.ndim != 2 or labels.shape[1] != num_classes:
+        raise InputError(f"a batch has labels of shape {labels.shape}; expected (clips, {num_classes})")
+    wrong = np.flatnonzero(~np.isclose(labels.sum(axis=1), 1) | (labels < 0).any(axis=1))
+    if len(wrong):
+        raise InputError(f"the label of clip {wrong[0]} of a batch sums to {labels[wrong[0]].sum():g}; expected one-hot, sum 1")
 
 
 def fit(
@@ -70,11 +72,12 @@ def fit(
 
     batches, val_batches: KeypointGenerators. record: see `safe_save.make_record`.
     path: where each new best model is saved; checkpoint: a second, verified copy of it.
-    It stops early after `patience` epochs without a better `monitor` (lower loss, higher accuracy), at Ctrl-C (a
-    "interrupted" result, not an exception), and when the loss is no longer finite ("diverged").
+    It stops early after `patience` epochs without a better `monitor` (lower loss, higher accuracy), at Ctrl-C (the
+    result says "interrupted"), and when the loss is no longer finite ("diverged").
 
-    Raises InputError for labels or a monitor that cannot work, TrainingError when a cross-entropy is negative or the very
-    first epoch diverges.
+    Raises InputError for labels or a monitor that cannot work, TrainingError when a cross-entropy is negative. Where no
+    epoch was finished there is no model to keep: then Ctrl-C remains a KeyboardInterrupt, and divergence, as a monitor that
+    was never finite, is a TrainingError.
     """
     if monitor not in MONITORS:
         raise InputError(f"monitor is {monitor!r}; expected one of {', '.join(MONITORS)}")
@@ -95,13 +98,13 @@ def fit(
     except KeyboardInterrupt:
         result.status, result.reason = "interrupted", "stopped by the user"
     result.seconds = time.monotonic() - started
-    if result.status == "diverged" and not result.best_epoch:
-        raise TrainingError(f"{result.reason} No epoch had been finished, so there is no model to keep")
-    if best.weights is not None:
-        model.set_weights(best.weights)
-        best.save()
-    elif path is not None:
-        result.saved = save_model(model, path, record)
+    if not result.best_epoch:
+        if result.status == "interrupted":
+            raise KeyboardInterrupt("stopped before an epoch was finished: there is no model to keep")
+        reason = result.reason if result.status == "diverged" else f"{monitor} was never finite."
+        raise TrainingError(f"{reason} There is no best epoch, so there is no model to keep")
+    model.set_weights(best.weights)
+    best.save()
     print(_closing(result, monitor), flush=True)
     return result
 
@@ -109,8 +112,8 @@ def fit(
 def publish_best(result, path):
     """Copies the best model of a `FitResult` to `path` and returns it, or None where there is nothing to publish or it
     cannot be written; says which. What stood at `path` is then untouched."""
-    if not result.best_epoch or result.saved is None or not result.saved.whole:
-        print(f"nothing published: {'no epoch was finished' if not result.best_epoch else 'the model was not saved whole'}")
+    if result.saved is None or not result.saved.whole:
+        print("nothing published: the model was not saved whole")
         return None
     try:
         publish(result.saved.path, path)
@@ -188,9 +191,10 @@ class _Best(keras.callbacks.Callback):
         record = self.record | {"epoch": self.result.best_epoch, self.monitor: self.result.best_value}
         try:
             self.result.saved = save_model(self.model, self.path, record)
-            if self.checkpoint is not None and self.result.saved.whole:
-                publish(self.result.saved.path, self.checkpoint)
-            self.saved_epoch = self.result.best_epoch
+            if self.result.saved.whole:
+                self.saved_epoch = self.result.best_epoch
+                if self.checkpoint is not None:
+                    publish(self.result.saved.path, self.checkpoint)
         except SaveError as error:  # training goes on: the disk may have room again later
             warnings.warn(str(error), stacklevel=2)
 
@@ -233,7 +237,9 @@ class _Diverged(Exception):  # noqa: N818
 def _start_loss(model, batches, num_classes):
     """The loss before the first step, on one batch: ln(classes) where labels, loss and model fit together."""
     batches.epoch = 0
-    loss = float(model.test_on_batch(*batches[0], return_dict=True)["loss"])
+    features, labels = batches[0]
+    check_one_hot(labels, num_classes)
+    loss = float(model.test_on_batch(features, labels, return_dict=True)["loss"])
     model.reset_metrics()
     expected = math.log(num_classes)
     print(f"start loss {loss:.3f}; ln({num_classes} glosses) = {expected:.3f} is what guessing gives", flush=True)
@@ -247,5 +253,5 @@ def _start_loss(model, batches, num_classes):
 
 
 def _closing(result, monitor):
-    best = f"best epoch {result.best_epoch}, {monitor} {result.best_value:.4f}" if result.best_epoch else "no epoch finished"
-    return f"{result.status}{': ' + result.reason if result.reason else ''} ({best}; {duration(result.seconds)})"
+    best = f"best epoch {result.best_epoch}, {monitor} {result.best_value:.4f}; {duration(result.seconds)}"
+    return f"{result.status}{': ' + result.reason if result.reason else ''} ({best})"

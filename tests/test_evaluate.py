@@ -12,6 +12,7 @@ def test_top_k_counts_a_tie_against_the_model():
     labels = np.array([0, 1, 2])
     assert evaluate.top_k(probabilities, labels).tolist() == [True, False, False]
     assert evaluate.top_k(probabilities, labels, 2).tolist() == [True, True, False]
+    assert not evaluate.top_k(np.full((3, 3), np.nan), labels).any()
 
 
 def test_the_interval_is_wilsons():
@@ -36,6 +37,9 @@ def test_baselines_and_predictions_over_real_batches(tmp_path, write_clips):
     correct = evaluate.baselines(batches, batches)
     assert correct["most frequent gloss"].mean() == pytest.approx(8 / 12)
     assert correct["nearest neighbour"].all()  # each clip is its own neighbour
+    few = signlib.KeypointGenerator([clips[2], clips[0]], p, ["book", "tea"], shuffle=False)
+    correct = evaluate.baselines(few, batches)  # one clip of each gloss to learn from
+    assert correct["nearest neighbour"].shape == (12,) and correct["nearest neighbour"][[0, 2]].all()
     model = signlib.build_model(p.output_shape, 2)
     probabilities = evaluate.predict(model, batches)
     everything = np.stack([p(clip.read(), clip.layout) for clip in clips])

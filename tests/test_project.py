@@ -1,6 +1,8 @@
 """What the project's files say of each other is true."""
 
 import re
+import subprocess
+import sys
 import tomllib
 
 import yaml
@@ -77,6 +79,17 @@ def test_the_readme_lists_every_parameter_with_its_default():
     assert rows == {name: repr(default) for name, (default, _) in runs.notebook_parameters().items()}
 
 
+def test_the_architecture_page_says_where_tensorflow_is_imported():
+    page = (ROOT / "ARCHITECTURE.md").read_text().partition("## The rest")[0]
+    rows = re.findall(r"^\| `(\w+)\.py` \| .* \|( yes)? \|$", page, re.MULTILINE)
+    free = [f"signlib.{name}" for name, yes in rows if not yes]
+    code = f"import sys, {', '.join(free)}; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "False", done.stderr
+    for name in {name for name, yes in rows if yes} - {"device"}:
+        assert "from signlib.device import" in (ROOT / "signlib" / f"{name}.py").read_text()
+
+
 def test_signlib_stays_small_and_its_files_too():
     sizes = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "signlib").glob("*.py")}
-    assert sum(sizes.values()) < 3000
+    assert sum(sizes.values()) < 3000 and max(sizes.values()) <= 340

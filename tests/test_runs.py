@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import train as command
 from signlib import runs
 from signlib.errors import InputError
 
@@ -90,7 +91,7 @@ def test_data_that_was_named_and_is_missing_is_never_replaced_by_the_sample(give
         runs.check_parameters(given | {"SAMPLE": True, "DATA": "x"})
     folder = tmp_path / "processed_vids/wlasl-video/processed_keypoints_fixed"
     folder.mkdir(parents=True)
-    assert runs.find_data(given) == (folder, folder.parent / "WLASL_v0.3.json", False)
+    assert runs.find_data(given) == (folder, None, False)  # load_clips looks for the labels in the folder and beside it
     assert runs.find_data(given | {"SAMPLE": True})[2] is True
 
 
@@ -101,8 +102,9 @@ def test_relative_paths_start_at_the_projects_root():
 
 def test_a_new_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "ROOT", tmp_path)
-    folders = {runs.new_run_dir() for _ in range(3)}
+    folders = {runs.claim_run_dir() for _ in range(3)}
     assert len(folders) == 3 and all(f.is_dir() and f.parent == tmp_path / "runs" for f in folders)
+    assert runs.claim_run_dir("mine") == tmp_path / "mine" and (tmp_path / "mine").is_dir()
 
 
 def test_runs_are_listed_in_a_table_whatever_state_they_are_in(tmp_path):
@@ -114,21 +116,40 @@ def test_runs_are_listed_in_a_table_whatever_state_they_are_in(tmp_path):
     table = runs.load_runs(tmp_path)
     assert table.status.tolist() == ["running", "finished", "unreadable"]
     assert table.loc[1, "model, top 1"] == 0.9 and table.loc[1, "SEED"] == 3
-    with pytest.raises(InputError, match="no finished run"):
+    with pytest.raises(InputError, match="no run with predictions"):
         runs.read_run("", tmp_path)
     with pytest.raises(InputError, match="no run 'zzz'"):
         runs.read_run("zzz", tmp_path)
-    with pytest.raises(InputError, match="no predictions.*finished"):
+    with pytest.raises(InputError, match="did not reach its end"):
         runs.read_run("b", tmp_path)
 
 
+def test_the_newest_run_that_reached_its_end_is_read_whatever_lies_beside_it(tmp_path):
+    ended = {"status": "finished", "metrics": {}, "best_value": "nan", "history": {"loss": [1.5, "inf"]}, "parameters": {}}
+    for name, text in (("a", json.dumps(ended)), ("b", json.dumps({"status": "running"})), ("c", "{")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "predictions.npz").touch()
+        (tmp_path / name / "run.json").write_text(text)
+    folder, state = runs.read_run("", tmp_path)
+    assert folder == tmp_path / "a" and state["history"]["loss"] == [1.5, float("inf")]
+
+
 def test_recipes_name_parameters_that_exist(given):
-    assert "quick" in runs.recipes()
-    for name, line in runs.recipes().items():
+    assert "quick" in command.recipes()
+    for name, line in command.recipes().items():
         assert line
-        runs.check_parameters(given | runs.read_recipe(name))
-    with pytest.raises(InputError, match="no recipe 'quik'.*quick"):
-        runs.read_recipe("quik")
+        runs.check_parameters(given | command.read_recipe(name))
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "- a\n- list\n", "EPOCHS: [1\n"])
+def test_a_recipe_that_is_none_is_refused_by_name(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "RECIPES", tmp_path)
+    (tmp_path / "mine.yaml").write_text(text)
+    assert list(command.recipes()) == ["mine"]
+    with pytest.raises(InputError, match=r"mine\.yaml"):
+        command.read_recipe("mine")
+    with pytest.raises(InputError, match="no recipe 'quik'.*mine"):
+        command.read_recipe("quik")
 
 
 def train(*arguments):
@@ -157,6 +178,11 @@ def test_help_shows_every_parameter_of_the_notebook():
         (["--data", ""], "need a path"),
         (["--data", "processed_vids", "--sample"], "contradicts"),
         (["--recipe", "slow"], "no recipe 'slow'"),
+        (["--recipe", ""], "no recipe ''"),
+        (["--data", "~nobody-here/x"], "~nobody-here"),
+        (["--run-dir", "README.md"], "RUN_DIR: cannot make"),
+        (["--run-dir", "README.md/x"], "RUN_DIR: cannot make"),
+        (["--models-dir", "README.md"], "MODELS_DIR: cannot write in"),
         (["--run-dir", "{run}"], "already holds a run"),
     ],
 )

@@ -122,21 +122,53 @@ def test_a_full_disk_leaves_the_old_model_and_no_rubbish(tmp_path, model, record
     assert path.read_bytes() == before and not leftovers(tmp_path)
 
 
-def test_a_file_that_reads_back_differently_is_not_published(tmp_path, model, record):
-    from signlib import safe_save
-
-    path = tmp_path / "m.h5"
-    safe_save._write_whole(model, path, record)
-    safe_save._verify(path, model)
+def flip_a_bit(path):
+    """Changes the last bit of one weight in a file."""
     with h5py.File(path, "r+") as file:
         names = []
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        kernel = next(name for name in names if "kernel" in name)
-        values = file[kernel][()]
-        values.flat[7] = np.nextafter(values.flat[7], np.float32(9))  # the last bit of one weight
-        file[kernel][...] = values
-    with pytest.raises(OSError, match="1 of 8 arrays differ"):
-        safe_save._verify(path, model)
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) and item.ndim == 2 else None)
+        values = file[names[0]][()]
+        values.flat[7] = np.nextafter(values.flat[7], np.float32(9))
+        file[names[0]][...] = values
+
+
+def test_a_file_that_is_damaged_while_written_is_never_published(tmp_path, model, record, monkeypatch):
+    from signlib import safe_save
+
+    path = signlib.save_model(model, tmp_path / "m.h5", record).path
+    before, write = path.read_bytes(), safe_save._write_whole
+
+    def damaged(model, path, record):
+        write(model, path, record)
+        flip_a_bit(path)
+
+    monkeypatch.setattr(safe_save, "_write_whole", damaged)
+    with pytest.warns(UserWarning, match="1 of 8 arrays differ"):
+        saved = signlib.save_model(model, path, record)
+    assert not saved.whole and path.read_bytes() == before and not leftovers(tmp_path)
+
+    save_weights = type(model).save_weights
+
+    def damaged_weights(self, path, *more):
+        save_weights(self, path, *more)
+        flip_a_bit(path)
+
+    monkeypatch.setattr(type(model), "save_weights", damaged_weights)
+    with pytest.raises(SaveError, match="(?s)1 of 8 arrays differ.*1 of 8 arrays differ"):
+        signlib.save_model(model, path, record)
+    assert path.read_bytes() == before and not leftovers(tmp_path)
+
+
+def test_a_copy_that_differs_is_never_published(tmp_path, model, record, monkeypatch):
+    from signlib import safe_save
+
+    source = signlib.save_model(model, tmp_path / "run" / "model.h5", record).path
+    target = signlib.publish(source, tmp_path / "lstm_model.h5")
+    before = target.read_bytes()
+    monkeypatch.setattr(safe_save.shutil, "copyfile", lambda a, b: b.write_bytes(a.read_bytes()[:-1]))
+    with pytest.raises(SaveError, match="the copy differs"):
+        signlib.publish(source, target)
+    assert target.read_bytes() == before and not leftovers(tmp_path)
 
 
 KILLED = """

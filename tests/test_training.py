@@ -11,8 +11,9 @@ import pytest
 import signlib
 from signlib.device import keras
 from signlib.errors import InputError, TrainingError
+from signlib.runs import PARAMETERS
 from signlib.safe_save import make_record
-from signlib.training import check_labels, fit
+from signlib.training import MONITORS, check_labels, check_one_hot, fit, publish_best
 
 CLASSES = ["book", "drink", "tea"]
 P = signlib.Preprocessor(12, landmarks="hands+pose")
@@ -143,8 +144,9 @@ def test_divergence_in_the_first_epoch_is_an_error(setting):
 def test_nan_validation_loss_is_never_best(setting, tmp_path):
     model, batches, val_batches, record = setting
     broken = At(val_batches, lambda e, i, x: x * np.nan)
-    result = fit(model, batches, broken, record=record, path=tmp_path / "m.h5", epochs=4, patience=2)
-    assert result.best_epoch == 0 and len(result.history["loss"]) == 2
+    with pytest.raises(TrainingError, match="val_loss was never finite.*no model to keep"):
+        fit(model, batches, broken, record=record, path=tmp_path / "m.h5", epochs=4, patience=2)
+    assert not list(tmp_path.iterdir())
 
 
 def test_ctrl_c_keeps_the_best_model(setting, tmp_path):
@@ -161,6 +163,32 @@ def test_ctrl_c_keeps_the_best_model(setting, tmp_path):
     for kept, current in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, current)
     assert threading.active_count() < 20
+
+
+def test_ctrl_c_before_an_epoch_is_finished_leaves_no_untrained_model(setting, tmp_path):
+    model, batches, val_batches, record = setting
+
+    def interrupt(epoch, index, features):
+        if index == 0 and epoch == 0 and batches.epoch == 0 and interrupt.armed:
+            os.kill(os.getpid(), signal.SIGINT)
+        interrupt.armed = True  # not at the look at the start loss
+        return features
+
+    interrupt.armed = False
+    with pytest.raises(KeyboardInterrupt, match="no model to keep"):
+        fit(model, At(batches, interrupt), val_batches, record=record, path=tmp_path / "m.h5", epochs=5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_publishing_says_when_there_is_nothing_to_publish(setting, tmp_path, capsys):
+    model, batches, val_batches, record = setting
+    result = fit(model, batches, val_batches, record=record, path=tmp_path / "m.h5", epochs=1)
+    assert publish_best(result, tmp_path / "out" / "lstm_model.h5").exists()
+    (tmp_path / "folder.h5").mkdir()
+    with pytest.warns(UserWarning, match=r"cannot copy .*m\.h5 to .*folder\.h5"):
+        assert publish_best(result, tmp_path / "folder.h5") is None
+    result.saved = None
+    assert publish_best(result, tmp_path / "x.h5") is None and "nothing published" in capsys.readouterr().out
 
 
 def test_a_failed_save_does_not_end_the_training(setting, tmp_path):
@@ -195,8 +223,6 @@ def test_an_unknown_monitor_is_refused(setting):
         ([-1, 0, 1], "-1 to 1"),
         ([1, 1, 1], "same gloss"),
         ([], "no training clips"),
-        ([[1, 0, 0], [0, 2, 0]], "clip 1 sums to 2"),
-        ([[1, 0], [0, 1]], "2 columns"),
     ],
 )
 def test_labels_that_cannot_be_learnt_are_refused(labels, message):
@@ -204,6 +230,32 @@ def test_labels_that_cannot_be_learnt_are_refused(labels, message):
         check_labels(labels, 3)
 
 
-def test_good_labels_pass_as_ids_and_one_hot():
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([[1, 0, 0], [0, 2, 0]], "clip 1 of a batch sums to 2"),
+        ([[1, 1, -1]], "clip 0 of a batch sums to 1"),
+        ([[1, 0], [0, 1]], r"shape \(2, 2\); expected \(clips, 3\)"),
+        ([0, 1], r"shape \(2,\)"),
+    ],
+)
+def test_batches_whose_labels_are_not_one_hot_are_refused_before_training(setting, labels, message):
+    with pytest.raises(InputError, match=message):
+        check_one_hot(np.array(labels), 3)
+    model, batches, val_batches, record = setting
+    wrong = At(batches, lambda e, i, x: x)
+    wrong.__class__ = type("Wrong", (At,), {"__getitem__": lambda self, i: (self.batches[i][0], np.array(labels))})
+    with pytest.raises(InputError, match=message):
+        fit(model, wrong, val_batches, record=record)
+
+
+def test_good_labels_pass():
     check_labels([0, 2, 1], 3)
-    check_labels(np.eye(3)[[0, 1, 1]], 3)
+    check_one_hot(np.eye(3)[[0, 1, 1]], 3)
+
+
+def test_the_table_of_parameters_knows_what_the_code_knows():
+    from signlib.model import ARCHITECTURES
+
+    assert PARAMETERS["MONITOR"].choices == MONITORS
+    assert PARAMETERS["ARCHITECTURE"].choices == tuple(ARCHITECTURES)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import nbformat
 import numpy as np
@@ -137,20 +138,56 @@ def test_bad_data_ends_with_status_2_and_a_message(tmp_path):
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_with_the_best_model_kept(sample, tmp_path, signum, status):
-    command = [sys.executable, str(runs.ROOT / "train.py"), "--data", str(sample), "--models-dir", str(tmp_path / "models"),
-               "--run-dir", str(tmp_path / "run")]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
-        log = []
-        for line in child.stdout:
-            log.append(line)
-            if " 2/100 " in line:
-                os.kill(child.pid, signum)
-    log = "".join(log)
-    assert child.returncode == status, log
+    returned, log = signalled(sample, tmp_path, " 2/100 ", lambda child, kernel: os.kill(child.pid, signum))
+    assert returned == status, log
     state = json.loads((tmp_path / "run/run.json").read_text())
     assert state["status"] == "interrupted" and 2 <= len(state["history"]["loss"]) < 100
     assert "Traceback" not in log and log.splitlines()[-1] == str(tmp_path / "run")
     assert signlib.load_model(tmp_path / "models/lstm_model.h5").record["epoch"] == state["best_epoch"]
-    kernel = json.loads((tmp_path / "run/run.json").read_text())["pid"]
     with pytest.raises(ProcessLookupError):
-        os.kill(kernel, 0)
+        os.kill(state["pid"], 0)  # no kernel is left
+
+
+def signalled(sample, folder, moment, action):
+    """Starts `train.py`, calls `action(child, kernel's pid)` at the first line of the log that holds `moment`, and returns
+    the exit status and the log."""
+    command = [sys.executable, str(runs.ROOT / "train.py"), "--data", str(sample), "--models-dir", str(folder / "models"),
+               "--run-dir", str(folder / "run")]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+        safety = threading.Timer(180, child.kill)  # only so that a run that hangs fails instead
+        safety.start()
+        log = []
+        for line in child.stdout:
+            if moment in line and moment not in "".join(log):
+                action(child, json.loads((folder / "run/run.json").read_text())["pid"])
+            log.append(line)
+        safety.cancel()
+    return child.returncode, "".join(log)
+
+
+def test_a_killed_kernel_is_a_failed_run(sample, tmp_path):
+    status, log = signalled(sample, tmp_path, " 2/100 ", lambda child, kernel: os.kill(kernel, signal.SIGKILL))
+    assert status == 1 and "Traceback" not in log, log
+    state = json.loads((tmp_path / "run/run.json").read_text())
+    assert state["status"] == "failed" and "ied" in state["reason"]
+    assert not (tmp_path / "models/lstm_model.h5").exists() and (tmp_path / "models/lstm_model_checkpoint.h5").exists()
+
+
+def test_a_second_signal_ends_the_run_at_once(sample, tmp_path):
+    def twice(child, kernel):
+        os.kill(kernel, signal.SIGSTOP)  # a kernel that does not react
+        os.kill(child.pid, signal.SIGINT)
+        os.kill(child.pid, signal.SIGTERM)  # another one: two of a kind may arrive as one
+
+    status, log = signalled(sample, tmp_path, " 2/100 ", twice)
+    assert status == 130 and "Traceback" not in log, log
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "interrupted"
+
+
+def test_a_model_that_cannot_be_published_is_a_failed_run(sample, tmp_path):
+    (tmp_path / "models" / "lstm_model.h5").mkdir(parents=True)
+    done = train("--data", sample, "--epochs", 1, "--models-dir", tmp_path / "models", "--run-dir", tmp_path / "run")
+    assert done.returncode == 1 and done.stdout.count("Warning: cannot copy") == 2  # once when it happens, once at the end
+    state = json.loads((tmp_path / "run/run.json").read_text())
+    assert state["status"] == "failed" and state["published"] is None and len(state["history"]["loss"]) == 1
+    assert signlib.load_model(tmp_path / "run/model.h5").record["epoch"] == 1
