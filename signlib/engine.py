@@ -39,7 +39,7 @@ class SignalEngine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, *, signals=None, stdout_file=None, stderr_file=None, **kwargs):
-        """Runs the notebook; at a second signal the kernel dies, and one that comes while no cell runs is a KeyboardInterrupt."""
+        """Runs the notebook. At a second signal the kernel dies; one that comes while no cell runs is a KeyboardInterrupt."""
         received = [] if signals is None else signals
         client = _Client(
             nb_man,
