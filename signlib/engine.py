@@ -49,6 +49,7 @@ class SignalEngine(NBClientEngine):
             stdout_file=stdout_file,
             stderr_file=stderr_file,
             startup_timeout=kwargs.get("start_timeout", 60),
+            shutdown_kernel="immediate",  # all is written by then; the graceful way interrupts the idle kernel, which complains
             extra_arguments=["--log-level=ERROR"],  # newer kernels warn of their local TCP port at every start
         )
 
