@@ -82,7 +82,7 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
         raise InputError(f"no data folder at {data_dir}; expected a folder of <video_id>.npy files. Set DATA to yours")
     if layout != "auto" and layout not in LAYOUTS:
         raise InputError(f"layout is {layout!r}; expected 'auto' or one of {', '.join(LAYOUTS)}")
-    paths = sorted((p for p in data_dir.glob("*.npy") if not p.name.startswith(".")), key=lambda path: path.stem)
+    paths = keypoint_files(data_dir)
     if not paths:
         raise InputError(f"no .npy file in {data_dir}; expected one <video_id>.npy a video, each of shape (frames, 1629)")
     entries, problems = read_labels(labels or find_labels(data_dir))
@@ -262,6 +262,12 @@ def describe(clips, train, val, test, preprocessor):
         lines.append(f"leak          {shared} of {len(val)} validation clips show a signer who is also in training: expect")
         lines.append("              less on new people")
     return "\n".join(lines)
+
+
+def keypoint_files(folder):
+    """Returns the paths of a folder's .npy files, sorted by video id, without hidden ones such as macOS leaves behind."""
+    visible = (path for path in pathlib.Path(folder).glob("*.npy") if not path.name.startswith("."))
+    return sorted(visible, key=lambda path: path.stem)
 
 
 def open_frames(path, mmap_mode="r"):

@@ -3,13 +3,11 @@
 Papermill alone kills the kernel at SIGTERM without an exception in it, and gives a cell 2 to 3 seconds after SIGINT.
 """
 
-import contextlib
 import json
 import os
 import pathlib
 import signal
 import sys
-import threading
 from dataclasses import dataclass
 
 import papermill
@@ -19,6 +17,7 @@ from papermill.log import logger
 
 from signlib.files import write_json
 from signlib.runs import ROOT, claim_run_dir, project_path
+from signlib.signals import handled
 
 
 class _Client(PapermillNotebookClient):
@@ -59,22 +58,8 @@ class SignalEngine(NBClientEngine):
                 raise KeyboardInterrupt
             os.kill(client.km.provisioner.pid, signal.SIGINT if len(received) == 1 else signal.SIGKILL)
 
-        with _handlers(pass_on):
+        with handled(pass_on, signal.SIGINT, signal.SIGTERM):
             return client.execute()
-
-
-@contextlib.contextmanager
-def _handlers(handler):
-    """SIGINT and SIGTERM go to `handler` meanwhile, as far as this thread may decide that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, old in before.items():
-            signal.signal(signum, old)
 
 
 @dataclass(frozen=True)

@@ -151,8 +151,9 @@ def project_path(path):
 def find_data(parameters):
     """Returns (data folder, labels file or None, is it the sample). The sample is used when asked for, or when nothing is
     named and the default folder does not exist. Raises InputError when a folder or file that was named is missing."""
+    sample = project_path(SAMPLE) / "processed_keypoints_fixed", None, True
     if parameters["SAMPLE"]:
-        return project_path(SAMPLE) / "processed_keypoints_fixed", None, True
+        return sample
     labels = project_path(parameters["LABELS"]) if parameters["LABELS"] else None
     if labels is not None and not labels.is_file():
         raise InputError(f"LABELS: no file {labels}; expected a json such as WLASL_v0.3.json")
@@ -160,7 +161,7 @@ def find_data(parameters):
     if not data.is_dir():
         if parameters["DATA"] or labels is not None:
             raise InputError(f"DATA: no folder {data}; expected a folder of <video_id>.npy files")
-        return project_path(SAMPLE) / "processed_keypoints_fixed", None, True
+        return sample
     return data, labels, False
 
 
@@ -201,7 +202,6 @@ class Run:
     `models`: where to publish."""
 
     def __init__(self, parameters):
-        self.parameters = parameters
         self.data, self.labels, self.sample = open_data(parameters)
         self.models = models_dir(parameters, self.sample)
         self.folder = claim_run_dir(parameters["RUN_DIR"])

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 import signlib
-from signlib.dataset import open_frames
+from signlib.dataset import keypoint_files, open_frames
 from signlib.device import keras, tf
 from signlib.errors import InputError, SaveError
 from signlib.files import atomic_path, sha256, write_json
@@ -122,7 +122,7 @@ class LoadedModel:
         {video_id: such a list}. Raises InputError naming a file that cannot be used."""
         path = pathlib.Path(clip_or_folder)
         if path.is_dir():
-            files = sorted(p for p in path.glob("*.npy") if not p.name.startswith("."))
+            files = keypoint_files(path)
             if not files:
                 raise InputError(f"no .npy file in {path}")
             return {file.stem: self.predict(file, top) for file in files}

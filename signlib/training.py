@@ -1,9 +1,7 @@
 """`fit`: training with a log that can be read, guards against silent failure, and a best model that is never lost."""
 
-import contextlib
 import math
 import signal
-import threading
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from signlib.device import keras
 from signlib.errors import InputError, SaveError, TrainingError
 from signlib.history import duration, percent
 from signlib.safe_save import publish, save_model
+from signlib.signals import handled
 
 MONITORS = ("val_loss", "val_accuracy", "loss", "accuracy")
 QUIET_SECONDS = 20  # an epoch that takes longer says how far it is
@@ -95,7 +94,7 @@ def fit(
     callbacks = [_Seeds(batches, seed), _Guard(batches, result), best, _Log(epochs, best), interruption]
     started = time.monotonic()
     try:
-        with interruption.heard():
+        with handled(interruption.ask, signal.SIGINT):
             # shuffle=False: the generator shuffles the clips itself, by (seed, epoch)
             model.fit(batches, validation_data=val_batches, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks)
     except _Diverged:
@@ -244,19 +243,8 @@ class _Interruption(keras.callbacks.Callback):
 
     asked = False
 
-    @contextlib.contextmanager
-    def heard(self):
-        """Takes over SIGINT meanwhile, as far as this thread may decide that."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGINT, self._ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-    def _ask(self, signum, frame):
+    def ask(self, signum, frame):
+        """Handles SIGINT."""
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True

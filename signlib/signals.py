@@ -1,0 +1,19 @@
+"""Taking over signals for a while."""
+
+import contextlib
+import signal
+import threading
+
+
+@contextlib.contextmanager
+def handled(handler, *signums):
+    """The signals go to `handler(signum, frame)` meanwhile; but in the main thread alone, which decides over signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.signal(signum, handler) for signum in signums}
+    try:
+        yield
+    finally:
+        for signum, old in before.items():
+            signal.signal(signum, old)
