@@ -1,0 +1,163 @@
+"""Measures how many clips a second the generator delivers and training takes in, and the memory that each needs.
+
+python benchmarks/throughput.py                          the built-in sample
+python benchmarks/throughput.py --data DIR --epochs 10   your own keypoints; --help lists the few options
+
+Prints what was measured and where, then one row a phase: clips a second (median and range over the epochs), as a multiple
+of training's, the peak memory of the phase's own process, and how much of it the generator's cache holds. Parameters
+without an option are the defaults of notebooks/2_train.ipynb. Ends with status 0: done, 2: bad input, 130: interrupted.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import resource
+import signal
+import statistics
+import sys
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+
+import signlib
+from signlib import runs
+from signlib.errors import InputError
+
+# The parent imports no TensorFlow and keeps no frames: on Linux the peak of a child begins at that of its parent.
+FLOOR, TRAINING = "TensorFlow imported, nothing else", "training, from the cache, augmented"
+PHASES = {
+    "generator, from disk": {"cached": False, "augmented": False, "trained": False},
+    "generator, from its cache": {"cached": True, "augmented": False, "trained": False},
+    "generator, from its cache, augmented": {"cached": True, "augmented": True, "trained": False},
+    TRAINING: {"cached": True, "augmented": True, "trained": True},
+}
+
+
+def main(arguments):
+    """Measures the phases that the module's docstring names and prints them. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="", help="folder of the clips; empty: the built-in sample")
+    parser.add_argument("--labels", default="", help="json of the glosses, where it is not in the data folder or beside it")
+    parser.add_argument("--layout", default="auto", help="what the frames hold [auto: by their shape]")
+    parser.add_argument("--landmarks", default="default", help="as LANDMARKS of the notebook, such as hands+pose [default]")
+    parser.add_argument("--clips", type=int, default=0, help="so many training clips at most, evenly spaced [0: all]")
+    parser.add_argument("--epochs", type=int, default=5, help="that are measured in each phase, after one that is not [5]")
+    given = parser.parse_args(arguments)
+    try:
+        measure_all(given)
+    except InputError as error:
+        print(f"throughput.py: {error}", file=sys.stderr)
+        return 2
+    except BrokenProcessPool:
+        print("throughput.py: the process of this phase was killed; most likely memory ran out: try --clips", file=sys.stderr)
+        return 1
+    return 0
+
+
+def measure_all(given):
+    """Prints the header and the table for the options `given`. Raises InputError for data or options that cannot be used."""
+    if given.clips < 0 or given.epochs < 1:
+        raise InputError(f"--clips {given.clips} --epochs {given.epochs}: expected 0 or more clips and at least 1 epoch")
+    if given.labels and not given.data:
+        raise InputError("--labels needs --data: the built-in sample has its own")
+    values = {name: default for name, (default, _) in runs.notebook_parameters().items()}
+    values |= {"DATA": given.data, "LABELS": given.labels, "LAYOUT": given.layout, "LANDMARKS": given.landmarks}
+    values = signlib.check_parameters(values | {"SAMPLE": not given.data})
+    train, preprocessor = read_data(values, given.clips)
+    device, floor = in_own_process(start_tensorflow, values)
+    print(
+        f"machine   {os.cpu_count()} cores, {platform.system()} {platform.machine()}, load {os.getloadavg()[0]:.1f} before\n"
+        f"versions  Python {platform.python_version()}, NumPy {np.__version__}, {device}\n"
+        f"data      {given.data or 'the built-in sample'}, layout {train[0].layout}: {len(train)} training clips of "
+        f"{len(signlib.class_names(train))} glosses, {np.mean([clip.num_frames for clip in train]):.1f} frames on average\n"
+        f"features  L = {preprocessor.output_shape[0]} frames, D = {preprocessor.output_shape[1]} a frame; batches of "
+        f"{values['BATCH_SIZE']}, cache of at most {values['CACHE_MB']} MiB\n"
+        f"measured  median and range of {given.epochs} epochs, after one that is not counted\n",
+        flush=True,
+    )
+    results = {}
+    for name, phase in PHASES.items():
+        print(f"{name} ", end="", file=sys.stderr, flush=True)
+        try:
+            results[name] = in_own_process(measure, train, preprocessor, values, given.epochs, **phase)
+        finally:
+            print(file=sys.stderr, flush=True)
+    training = statistics.median(results[TRAINING][0])
+    print(f"{'phase':36}  {'clips/s':>8}  {'range':>17}  {'x training':>10}  {'peak MiB':>8}  {'cache MiB':>9}")
+    print(f"{FLOOR:36}  {'':8}  {'':17}  {'':10}  {floor:8,.0f}")
+    for name, (rates, peak, cache) in results.items():
+        median, spread = statistics.median(rates), f"{min(rates):,.0f} to {max(rates):,.0f}"
+        print(f"{name:36}  {median:8,.0f}  {spread:>17}  {median / training:10.1f}  {peak:8,.0f}  {cache:9,.0f}")
+
+
+def read_data(values, count):
+    """Returns (training clips, preprocessor) as the notebook has them: all the clips, or `count` of them."""
+    data, labels, sample = runs.find_data(values)
+    if sample:
+        signlib.make_sample(runs.project_path(runs.SAMPLE))
+    clips = signlib.load_clips(data, labels, values["LAYOUT"], values["MAX_BAD_SHARE"])
+    train, _, _ = signlib.split_clips(clips, values["SPLIT"], values["VALIDATION_SPLIT"], seed=values["SEED"])
+    if 0 < count < len(train):
+        train = [train[i * len(train) // count] for i in range(count)]
+    return train, signlib.Preprocessor(values["SEQUENCE_LENGTH"], values["LANDMARKS"], values["LONG_CLIPS"], clips.layout)
+
+
+def in_own_process(function, *args, **kwargs):
+    """Returns what the function does in a fresh process, so that its peak memory is its own."""
+    spawn, quiet = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a trace
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=signal.signal, initargs=quiet) as process:
+        return process.submit(function, *args, **kwargs).result()
+
+
+def start_tensorflow(values):
+    """Returns (a line on TensorFlow and its device, the peak memory so far in MiB)."""
+    return signlib.use_device(values["DEVICE"], values["SEED"]), peak_memory()
+
+
+def measure(clips, preprocessor, values, epochs, *, cached, augmented, trained):
+    """Returns (clips a second of each epoch, peak memory in MiB, MiB in the cache) of one phase. The first epoch, which
+    fills the cache and compiles the model, is not counted."""
+    signlib.use_device(values["DEVICE"], values["SEED"])
+    classes = signlib.class_names(clips)
+    augment = signlib.Augment() if augmented else None
+    cache, size, seed = values["CACHE_MB"] * 2**20 if cached else 0, values["BATCH_SIZE"], values["SEED"]
+    batches = signlib.KeypointGenerator(
+        clips, preprocessor, classes, batch_size=size, augment=augment, cache_bytes=cache, seed=seed
+    )
+    ends = []
+
+    def end_epoch(*_):
+        ends.append(time.perf_counter())
+        print(".", end="", file=sys.stderr, flush=True)
+
+    if trained:
+        from signlib.device import keras
+
+        model = signlib.build_model(preprocessor.output_shape, len(classes), values["ARCHITECTURE"])
+        timer = keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)
+        model.fit(batches, epochs=epochs + 1, verbose=0, shuffle=False, callbacks=[timer])
+    else:
+        for _ in range(epochs + 1):
+            for index in range(len(batches)):
+                batches[index]
+            batches.on_epoch_end()
+            end_epoch()
+    return (len(clips) / np.diff(ends)).tolist(), peak_memory(), batches.cached_bytes / 2**20
+
+
+def peak_memory():
+    """Returns the most memory that this process has had so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
