@@ -15,6 +15,7 @@ import yaml
 
 from signlib import runs
 from signlib.errors import InputError
+from signlib.parameters import PARAMETERS, check_parameters
 
 RECIPES = runs.ROOT / "notebooks" / "recipes"
 
@@ -64,8 +65,8 @@ def read_arguments(arguments):
     values |= read_recipe(given.recipe) if given.recipe is not None else {}
     for name in cell:
         if (text := getattr(given, name)) is not None:
-            values[name] = runs.PARAMETERS[name].parse(name, text)
-    values = runs.check_parameters(values)
+            values[name] = PARAMETERS[name].parse(name, text)
+    values = check_parameters(values)
     if (given.DATA is not None or given.LABELS is not None) and not (values["DATA"] or values["LABELS"]):
         raise InputError("--data and --labels need a path")
     return values

@@ -47,7 +47,8 @@ class AuditReport:
 
     findings: DataFrame, a row a finding: clip, check, severity ("error", "warning", "note"), value, limit, advice.
     clips: DataFrame, a row a readable clip: video_id, gloss, signer, split, frames, nonfinite (share of the values of
-    detected parts), and the share of frames in which left_hand, right_hand, pose, face and both_hands are missing.
+    detected parts), and the share of frames in which left_hand, right_hand, pose, face and both_hands are missing (NaN:
+    the layout has none).
     groups: lists of the video ids of byte-identical clips.
     verdicts: {video_id: "use", "use with care" or "leave out"} of each id with a file or a contradictory label.
     fingerprint: of the data, as `load_clips` gave it.
@@ -109,7 +110,7 @@ def audit_clips(clips):
     not depend on the order of the clips."""
     import pandas as pd
 
-    everything = Preprocessor(landmarks="all")
+    everything = {layout: Preprocessor(landmarks="all", layout=layout) for layout in {clip.layout for clip in clips}}
     found = [_problem(p.video_id, p.kind, p.reason) for p in getattr(clips, "problems", ())]
     rows, same = [], {}
     for clip in sorted(clips, key=lambda clip: clip.video_id):
@@ -118,7 +119,7 @@ def audit_clips(clips):
         except InputError as error:
             found.append(_problem(clip.video_id, "file", str(error).replace(f"{clip.path} ", "")))
             continue
-        row, checks = _look(frames, clip.layout, everything)
+        row, checks = _look(frames, clip.layout, everything[clip.layout])
         rows.append({"video_id": clip.video_id, "gloss": clip.gloss, "signer": clip.signer, "split": clip.split} | row)
         found += [(clip.video_id, *check) for check in checks]
         if not any(check[0] == "empty" for check in checks):  # empty clips are all alike, and copies of nothing
@@ -168,7 +169,7 @@ def _look(frames, layout, everything):
     still = ~np.diff(np.nan_to_num(points), axis=0).any(axis=(1, 2))[shown[1:]]  # of steps to a frame that shows anything
 
     row = {"frames": len(frames), "nonfinite": round(float(stray / max(seen, 1)), 4)}
-    row |= {block: round(float(share.mean()), 4) for block, share in missing.items()}
+    row |= dict.fromkeys(BLOCKS, np.nan) | {block: round(float(share.mean()), 4) for block, share in missing.items()}
     if not shown.any():
         return row, [("empty", "error", 0, 1)]
     values = [  # the higher the worse

@@ -1,61 +1,56 @@
-"""Which clips there are, what they mean, and who learns from them: `load_clips`, `split_clips`, `class_names`."""
+"""Which clips there are and what they hold: `load_clips`, `choose_glosses`, `class_names`, `describe`."""
 
+import difflib
 import hashlib
 import json
 import pathlib
-import warnings
+import re
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from signlib.errors import InputError
-from signlib.landmarks import LAYOUTS, detect_layout
+from signlib.frames import count_frames, file_ends, open_frames
+from signlib.labels import Problem, find_clips
+from signlib.landmarks import LAYOUTS, check_layout, detect_layout
 
-LABELS_NAME = "WLASL_v0.3.json"
-FINGERPRINT_BYTES = 4096  # of the start and of the end of a file: a new recording differs there, and 20 GB stay unread
+FINGERPRINT_BYTES = 4096  # of the start and of the end of a clip: a new recording differs there, and 20 GB stay unread
+CHECKED_CLIPS = 30  # are read to see whether the layout is right
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One video's keypoints: a file and what the labels say of it. `signer` -1 is unknown; `split` may be empty."""
+    """One video's keypoints: a file, or a folder of one file a frame, and what the labels say of it. `signer` is a number
+    or a name, -1 is unknown; `split` is "train", "val", "test", something else or empty."""
 
     video_id: str
     path: pathlib.Path
     gloss: str
-    signer: int
+    signer: int | str
     split: str
     layout: str
 
     def read(self):
         """Returns the frames `(T, F)` in the file's own dtype. Never unpickles. Raises InputError naming the file."""
         frames = open_frames(self.path, mmap_mode=None)
-        if frames.shape[1] != LAYOUTS[self.layout].width:
-            raise InputError(f"{self.path} holds {frames.shape[1]} values a frame; it was {self.layout} when listed")
-        return frames
+        if not LAYOUTS[self.layout].fits(frames.shape[1:]):
+            raise InputError(f"{self.path} holds frames of shape {frames.shape[1:]}; they were {self.layout} when listed")
+        return frames.reshape(len(frames), -1)
 
     @property
     def num_frames(self):
-        """T, read from the file's header."""
-        return len(open_frames(self.path))
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that was not used, and why. kind: "file" (it cannot be read as keypoints), "label" (its label is
-    missing or contradicts itself) or "missing" (labelled, but no such file)."""
-
-    video_id: str
-    kind: str
-    reason: str
+        """T, from the file's header or by counting the files of a folder."""
+        return count_frames(self.path)
 
 
 class Clips(list):
-    """The usable clips, sorted by video id. `.problems` lists what was not used, `.fingerprint` identifies the data."""
+    """The usable clips, sorted by video id. `.folder` holds them, `.layout` is what their frames hold, `.problems` lists
+    what was not used, `.fingerprint` identifies the data."""
 
-    def __init__(self, clips, problems, fingerprint):
+    def __init__(self, clips, folder, layout, problems, fingerprint):
         super().__init__(clips)
-        self.problems, self.fingerprint = problems, fingerprint
+        self.folder, self.layout, self.problems, self.fingerprint = folder, layout, problems, fingerprint
 
     def find(self, video_id):
         """Returns the clip of an id; raises InputError where no usable clip has it."""
@@ -67,165 +62,85 @@ class Clips(list):
 
 
 def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
-    """Returns the `Clips` of a folder of `<video_id>.npy` files and a WLASL json.
+    """Returns the `Clips` of a folder in any form that `labels.find_clips` knows.
 
-    data_dir: the folder. labels: the json; by default `WLASL_v0.3.json` in the folder or beside it.
-    layout: the name of a layout, or "auto": what the frames' width says.
-    max_bad_share: the largest share of files that may be unreadable, empty or of a wrong width; each one is left out and
+    labels: the json of a flat folder; by default `WLASL_v0.3.json` in it or beside it.
+    layout: the name of a layout, or "auto": what the frames of most files hold, by their shape. Either is held against
+    some of the clips: see `landmarks.check_layout`.
+    max_bad_share: the largest share of files that may be unreadable, empty or of another layout; each one is left out and
     listed in `.problems` with its reason.
 
-    Only headers and a few KiB of each file are read. Raises InputError, naming file and expectation, when the folder, the
-    labels or too many files are unusable.
+    Of a file only the header and a few KiB are read, one frame a file is read whole. Raises InputError, naming file and
+    expectation, when the folder, the labels, the layout or too many files are unusable.
     """
-    data_dir = pathlib.Path(data_dir)
-    if not data_dir.is_dir():
-        raise InputError(f"no data folder at {data_dir}; expected a folder of <video_id>.npy files. Set DATA to yours")
     if layout != "auto" and layout not in LAYOUTS:
         raise InputError(f"layout is {layout!r}; expected 'auto' or one of {', '.join(LAYOUTS)}")
-    paths = keypoint_files(data_dir)
-    if not paths:
-        raise InputError(f"no .npy file in {data_dir}; expected one <video_id>.npy a video, each of shape (frames, 1629)")
-    entries, problems = read_labels(labels or find_labels(data_dir))
-
-    clips, bad, digest = [], [], hashlib.sha256()
-    on_disk = set()
-    for path in paths:
-        video_id = path.stem
-        on_disk.add(video_id)
+    folder, paths, entries, problems = find_clips(data_dir, labels)
+    bad, read = [], {}
+    for video_id, path in sorted(paths.items()):
         try:
             frames = open_frames(path)
-            found = detect_layout(frames.shape[1])
-            if layout not in ("auto", found):
-                raise InputError(f"a frame holds {frames.shape[1]} values; layout {layout} has {LAYOUTS[layout].width}")
+            read[video_id] = frames.shape, str(frames.dtype), detect_layout(frames.shape[1:])
         except InputError as error:
-            bad.append(Problem(video_id, "file", str(error).replace(f"{path} ", "")))
-            continue
-        if video_id not in entries:
-            if not any(p.video_id == video_id for p in problems):
-                problems.append(Problem(video_id, "label", "the labels do not list this id"))
-            continue
-        gloss, signer, split = entries[video_id]
-        clips.append(Clip(video_id, path, gloss, signer, split, found))
-        digest.update(json.dumps([video_id, gloss, signer, split, frames.shape, str(frames.dtype)]).encode())
-        digest.update(_ends(path))
-    problems = bad + problems
-    problems += [Problem(v, "missing", "labelled, but there is no such file") for v in sorted(set(entries) - on_disk)]
+            bad.append(Problem(video_id, "file", str(error).replace(f"{path} ", "").replace(f"{path}/", "")))
+    guessed = layout == "auto"
+    if guessed and read:
+        layout = Counter(found for _, _, found in read.values()).most_common(1)[0][0]
 
-    if len(bad) > max_bad_share * len(paths):
-        examples = "; ".join(f"{p.video_id}.npy: {p.reason}" for p in bad[:3])
+    clips, digest = [], hashlib.sha256()
+    for video_id, (shape, dtype, found) in read.items():
+        if found != layout if guessed else not LAYOUTS[layout].fits(shape[1:]):
+            which = f"most files hold {layout}" if guessed else f"LAYOUT is {layout}"
+            bad.append(Problem(video_id, "file", f"frames of shape {shape[1:]}, which is layout {found}; {which}"))
+        elif video_id in entries:
+            gloss, signer, split = entries[video_id]
+            clips.append(Clip(video_id, paths[video_id], gloss, signer, split, layout))
+            digest.update(json.dumps([video_id, gloss, signer, split, shape, dtype]).encode())
+            digest.update(file_ends(paths[video_id], FINGERPRINT_BYTES))
+        elif not any(p.video_id == video_id for p in problems):
+            problems.append(Problem(video_id, "label", "the labels do not list this id"))
+    problems = bad + problems
+    problems += [Problem(v, "missing", "labelled, but there is no such file") for v in sorted(set(entries) - set(paths))]
+
+    if len(bad) > max_bad_share * len(paths) or len(bad) == len(paths):
+        kinds = {re.sub(r"\d", "", p.reason): p for p in reversed(bad)}
+        examples = "; ".join(f"{p.video_id}: {p.reason}" for p in list(kinds.values())[:-4:-1])
+        if len(bad) == len(paths):
+            raise InputError(f"none of the {len(paths)} files in {folder} can be used ({examples})")
         raise InputError(
-            f"{len(bad)} of {len(paths)} files in {data_dir} cannot be used ({examples}). Expected at most a share of "
+            f"{len(bad)} of {len(paths)} files in {folder} cannot be used ({examples}). Expected at most a share of "
             f"{max_bad_share:g}: mend the files, or raise MAX_BAD_SHARE to train on the rest"
         )
     if not clips:
         raise InputError(
-            f"none of the {len(paths)} files in {data_dir} has a label, {paths[0].name} for one; "
+            f"none of the {len(paths)} files in {folder} has a label, {next(iter(paths.values())).name} for one; "
             f"the labels list {', '.join(list(entries)[:3]) or 'no id'}. Set LABELS to the json of these files"
         )
-    return Clips(clips, problems, digest.hexdigest())
+    check_layout([clip.read() for clip in clips[:: -(-len(clips) // CHECKED_CLIPS)]], layout, guessed)
+    return Clips(clips, folder, layout, problems, digest.hexdigest())
 
 
-def find_labels(data_dir):
-    """Returns the path of `WLASL_v0.3.json` in a data folder or beside it; raises InputError where there is none."""
-    data_dir = pathlib.Path(data_dir)
-    candidates = [data_dir / LABELS_NAME, data_dir.absolute().parent / LABELS_NAME]
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise InputError(f"no labels: neither {candidates[0]} nor {candidates[1]} exists. Set LABELS to your json file")
+def choose_glosses(clips, glosses="", max_glosses=0, min_clips=1):
+    """Returns the `Clips` of some glosses only, everything else as it was.
 
-
-def read_labels(path):
-    """Returns `({video_id: (gloss, signer, split)}, problems)` of a WLASL json. An id with two glosses is a problem and
-    has no entry. Ids are strings; a whole number, as some tools rewrite them, gets back its leading zeros (five digits).
-    Raises InputError naming the file and the place in it."""
-    path = pathlib.Path(path)
-    try:
-        table = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read the labels {path}: {error.strerror}. Set LABELS to your json file") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not json ({error}); expected WLASL's list of {{gloss, instances}}") from None
-    entries, conflicts = {}, {}
-    if not isinstance(table, list):
-        raise InputError(f"{path} holds a {type(table).__name__}; expected WLASL's list of {{gloss, instances}}")
-    for row, word in enumerate(table):
-        if not (isinstance(word, dict) and isinstance(word.get("gloss"), str) and isinstance(word.get("instances"), list)):
-            raise InputError(f"{path}: entry {row} is not {{gloss: text, instances: list}}")
-        if not word["gloss"].strip() or not word["gloss"].isprintable():
-            raise InputError(f"{path}: entry {row} has the gloss {word['gloss']!r}; expected a printable text")
-        for instance in word["instances"]:
-            video_id = instance.get("video_id") if isinstance(instance, dict) else None
-            if isinstance(video_id, bool) or not isinstance(video_id, str | int):
-                raise InputError(f"{path}: an instance of gloss {word['gloss']!r} has no video_id; found {instance!r:.80}")
-            video_id = f"{video_id:05d}" if isinstance(video_id, int) else video_id
-            signer = str(instance.get("signer_id"))
-            entry = word["gloss"], int(signer) if signer.isdecimal() else -1, str(instance.get("split") or "")
-            if entries.setdefault(video_id, entry)[0] != entry[0]:
-                conflicts.setdefault(video_id, {entries[video_id][0]}).add(entry[0])
-            elif entry[2] == "test":  # listed twice: what is test anywhere is never trained on
-                entries[video_id] = entry
-    for video_id in conflicts:
-        del entries[video_id]
-    return entries, [
-        Problem(video_id, "label", f"the labels give it {len(glosses)} glosses: {', '.join(sorted(glosses))}")
-        for video_id, glosses in sorted(conflicts.items())
-    ]
-
-
-def split_clips(clips, strategy="stratified", validation_split=0.2, groups=None, seed=42):
-    """Returns `(train, val, test)`, lists of clips. Clips that the labels mark `test` are the test set whatever the
-    strategy, never trained on. Depends on the clips and the seed alone, not on their order.
-
-    "stratified": of each gloss a share of `validation_split`, but at least one clip where it has two, and never all.
-    "official": the labels' own train and val; clips of glosses without a training clip leave val.
-
-    Warns of a setting that the strategy ignores. Raises InputError when a side would be empty.
+    glosses: their names, separated by commas; empty: all. min_clips: leave out glosses with fewer usable clips, test ones
+    included. max_glosses: of the rest the N with most clips, ties by name; 0: all. Raises InputError for a gloss without
+    a usable clip, and where fewer than two remain.
     """
-    if groups is not None:
-        raise InputError("split_clips: groups are not supported yet; leave groups at None")
-    clips = sorted(clips, key=lambda clip: clip.video_id)
-    test = [clip for clip in clips if clip.split == "test"]
-    rest = [clip for clip in clips if clip.split != "test"]
-    if strategy == "stratified":
-        train, val = _stratified(rest, validation_split, seed)
-    elif strategy == "official":
-        warnings.warn(
-            f"SPLIT = 'official' takes validation clips from the labels: VALIDATION_SPLIT = {validation_split:g} "
-            "is not used, nor is SEED for the split",
-            stacklevel=2,
+    counts = Counter(clip.gloss for clip in clips)
+    named = [name.strip() for name in glosses.split(",") if name.strip()] or list(counts)
+    if unknown := [name for name in named if name not in counts]:
+        lower = {name.lower(): name for name in counts}
+        close = [lower[name] for name in difflib.get_close_matches(unknown[0].lower(), lower, 3)] or list(counts)[:3]
+        raise InputError(f"GLOSSES: no usable clip of {unknown[0]!r}; there are such of {', '.join(close)}")
+    enough = sorted((name for name in set(named) if counts[name] >= min_clips), key=lambda name: (-counts[name], name))
+    chosen = set(enough[: max_glosses or None])
+    if len(chosen) < 2:
+        raise InputError(
+            f"{len(chosen)} of {len(counts)} glosses chosen by GLOSSES = {glosses!r}, MIN_CLIPS = {min_clips} and MAX_GLOSSES "
+            f"= {max_glosses}; expected two or more. The glosses have {min(counts.values())} to {max(counts.values())} clips"
         )
-        train, val = ([clip for clip in rest if clip.split == name] for name in ("train", "val"))
-        if neither := len(rest) - len(train) - len(val):
-            warnings.warn(f"{neither} clips are marked neither train, val nor test and are not used", stacklevel=2)
-        learnt = set(class_names(train))
-        if strange := [clip for clip in val if clip.gloss not in learnt]:
-            glosses = ", ".join(sorted({clip.gloss for clip in strange})[:5])
-            warnings.warn(f"{len(strange)} validation clips leave: no training clip of {glosses}", stacklevel=2)
-            val = [clip for clip in val if clip.gloss in learnt]
-    else:
-        raise InputError(f"split strategy is {strategy!r}; expected 'stratified' or 'official'")
-    for name, side in (("training", train), ("validation", val)):
-        if not side:
-            raise InputError(
-                f"the {strategy} split leaves no {name} clip of {len(clips)} ({len(test)} are marked test). "
-                + ("Set SPLIT to stratified" if strategy == "official" else "Bring two or more clips a gloss")
-            )
-    return train, val, test
-
-
-def _stratified(clips, share, seed):
-    by_gloss, train, val = {}, [], []
-    for clip in clips:
-        by_gloss.setdefault(clip.gloss, []).append(clip)
-    rng = np.random.default_rng(seed)
-    for gloss in sorted(by_gloss):
-        members = by_gloss[gloss]
-        order = rng.permutation(len(members))
-        count = min(max(1, round(share * len(members))), len(members) - 1)
-        val += [members[i] for i in order[:count]]
-        train += [members[i] for i in order[count:]]
-    return sorted(train, key=lambda c: c.video_id), sorted(val, key=lambda c: c.video_id)
+    return Clips([c for c in clips if c.gloss in chosen], clips.folder, clips.layout, clips.problems, clips.fingerprint)
 
 
 def class_names(clips):
@@ -245,9 +160,11 @@ def describe(clips, train, val, test, preprocessor):
         points = preprocessor.points(clip.read(), clip.layout)
         for block, indices in preprocessor.blocks.items():
             lost[block] += np.isnan(points[:, indices, 0]).all(axis=1).mean() / len(looked)
+    parts = ", ".join(f"{block} {len(indices)}" for block, indices in preprocessor.blocks.items()).replace("_", " ")
     long = sum(length > preprocessor.sequence_length for length in lengths)
     lines = [
-        f"{len(clips)} clips of {len({clip.gloss for clip in clips})} glosses, in {clips[0].path.parent}",
+        f"{len(clips)} clips of {len({clip.gloss for clip in clips})} glosses, in {clips.folder}",
+        f"layout        {clips.layout}; {len(preprocessor.selected)} landmarks a frame are used: {parts}",
         f"split         {len(train)} train, {len(val)} validation, {len(test)} test (set aside)",
         f"clips a gloss {min(per_gloss.values())} to {max(per_gloss.values())} for training, {len(per_gloss)} glosses",
         f"frames a clip {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}; {long} training clips have more "
@@ -258,49 +175,8 @@ def describe(clips, train, val, test, preprocessor):
     ]
     lines += [f"              {p.video_id}: {p.reason}" for p in (kinds["file"] + kinds["label"])[:10]]
     seen = {clip.signer for clip in train} - {-1}
-    if shared := sum(clip.signer in seen for clip in val):
-        lines.append(f"leak          {shared} of {len(val)} validation clips show a signer who is also in training: expect")
-        lines.append("              less on new people")
+    for name, side in (("validation", val), ("test", test)):
+        if shared := sum(clip.signer in seen for clip in side):
+            lines.append(f"leak          {shared} of {len(side)} {name} clips show a signer who is also in training: expect")
+            lines.append("              less on new people")
     return "\n".join(lines)
-
-
-def keypoint_files(folder):
-    """Returns the paths of a folder's .npy files, sorted by video id, without hidden ones such as macOS leaves behind."""
-    visible = (path for path in pathlib.Path(folder).glob("*.npy") if not path.name.startswith("."))
-    return sorted(visible, key=lambda path: path.stem)
-
-
-def open_frames(path, mmap_mode="r"):
-    """Returns the frames `(T, F)` of a .npy file, by default mapped, not read. Never unpickles.
-
-    Raises InputError, naming the file, where it is anything but a real (T, F) array with T > 0.
-    """
-    path = pathlib.Path(path)
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path} cannot be read: not a file")  # a pipe would be waited for
-    try:
-        with path.open("rb") as file:
-            magic = file.read(6)
-        if magic != b"\x93NUMPY":
-            raise InputError(f"{path} is not a .npy array" + (", but an .npz archive" if magic[:2] == b"PK" else ""))
-        frames = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except InputError:
-        raise
-    except Exception as error:  # NumPy's parser also lets TokenError and others through
-        raise InputError(f"{path} is not a .npy array of numbers ({str(error).partition(chr(10))[0]})") from None
-    if frames.dtype.kind not in "fiu":
-        raise InputError(f"{path} holds values of type {frames.dtype}; expected real numbers")
-    if frames.ndim != 2:
-        raise InputError(f"{path} has shape {frames.shape}; expected (frames, values), such as (60, 1629)")
-    if len(frames) == 0:
-        raise InputError(f"{path} has no frames")
-    return frames
-
-
-def _ends(path):
-    with path.open("rb") as file:
-        start = file.read(FINGERPRINT_BYTES)
-        file.seek(-min(FINGERPRINT_BYTES, path.stat().st_size), 2)
-        return start + file.read()

@@ -10,6 +10,14 @@ import secrets
 import numpy as np
 
 
+def is_folder(path):
+    """Returns whether there is a folder at `path`; of a name that no system allows, that there is none."""
+    try:
+        return pathlib.Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 @contextlib.contextmanager
 def atomic_path(path):
     """Yields a temporary path in the folder of `path`, which it makes; at the end the file is flushed and takes the name.

@@ -67,8 +67,9 @@ def clips_per_gloss(counts):
 
 
 def missing_parts(table):
-    """In what share of all frames each block is missing. table: `AuditReport.clips`."""
+    """In what share of all frames each block of the layout is missing. table: `AuditReport.clips`."""
     shown = {"face": "face", "pose": "pose", "right_hand": "right hand", "left_hand": "left hand", "both_hands": "both hands"}
+    shown = {column: name for column, name in shown.items() if not table[column].isna().any()}
     title = f"Missing parts in {table.frames.sum():,} frames of {len(table):,} clips"
     figure, axes = _axes(title, "frames in which the part was not detected (%)", "", size=(7, 3.2), grid="x")
     for row, column in enumerate(shown):

@@ -17,15 +17,18 @@ class Preprocessor:
     sequence_length: frames L that the model sees; a short clip is padded at the end.
     landmarks: "default" (hands, upper body, lips) or parts joined by "+".
     long_clips: a clip of more than L frames is resampled to L ("resample") or cut after L ("truncate").
+    layout: of the clips, where it is known: landmarks that it does not hold are then left out of "default" and "all".
+
+    Raises InputError for anything else, and for a part that the layout does not hold.
     """
 
-    def __init__(self, sequence_length=50, landmarks="default", long_clips="resample"):
+    def __init__(self, sequence_length=50, landmarks="default", long_clips="resample", layout=None):
         if long_clips not in ("resample", "truncate"):
             raise InputError(f"long_clips is {long_clips!r}; expected 'resample' or 'truncate'")
         if not isinstance(sequence_length, int) or sequence_length < 2:
             raise InputError(f"sequence_length is {sequence_length!r}; expected a whole number of at least 2")
-        self.sequence_length, self.landmarks, self.long_clips = sequence_length, landmarks, long_clips
-        self.selected = select_landmarks(landmarks)
+        self.sequence_length, self.landmarks, self.long_clips, self.layout = sequence_length, landmarks, long_clips, layout
+        self.selected = select_landmarks(landmarks, layout)
         self.blocks = {}  # block -> indices of its points among the selected
         for index, (block, _) in enumerate(self.selected):
             self.blocks.setdefault(block, []).append(index)
@@ -37,6 +40,7 @@ class Preprocessor:
             "sequence_length": self.sequence_length,
             "landmarks": self.landmarks,
             "long_clips": self.long_clips,
+            "layout": self.layout,
         }
 
     @property

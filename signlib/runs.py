@@ -1,11 +1,9 @@
-"""Runs of the training notebook: its parameters, its data, its folder with run.json."""
+"""Runs of the training notebook: the data its parameters name, its folder with run.json."""
 
 import ast
 import contextlib
-import difflib
 import itertools
 import json
-import math
 import os
 import pathlib
 import socket
@@ -13,120 +11,16 @@ import subprocess
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass
 
 import signlib
 from signlib.errors import InputError
-from signlib.files import write_json
-from signlib.landmarks import LAYOUTS, select_landmarks
+from signlib.files import is_folder, write_json
+from signlib.labels import FORMS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "2_train.ipynb"
 DEFAULT_DATA = "processed_vids/wlasl-video/processed_keypoints_fixed"
 SAMPLE = "processed_vids/sample"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """The type of a parameter and its range: `low` to `high` for numbers, `choices` for some texts."""
-
-    kind: type
-    low: float = -math.inf
-    high: float = math.inf
-    choices: tuple = ()
-
-    def check(self, name, value):
-        """Returns `value`, a whole number as float where a float is meant; raises InputError naming the allowed range."""
-        if self.kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not self.kind or (self.choices and value not in self.choices):
-            raise InputError(f"{name} = {value!r}: expected {self}")
-        if self.kind in (int, float) and not self.low <= value <= self.high:
-            raise InputError(f"{name} = {value!r}: expected {self}")
-        return value
-
-    def parse(self, name, text):
-        """Returns the value that `text` from the command line means, checked."""
-        try:
-            return self.check(name, self.kind(text))
-        except ValueError as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{name} = {text!r}: expected {self}") from None
-
-    def __str__(self):
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        if self.kind in (int, float):
-            return f"a {'whole ' if self.kind is int else ''}number from {self.low:g} to {self.high:g}"
-        return "True or False" if self.kind is bool else "text"
-
-
-PARAMETERS = {
-    "DATA": Parameter(str),
-    "LABELS": Parameter(str),
-    "SAMPLE": Parameter(bool),
-    "MODELS_DIR": Parameter(str),
-    "RUN_DIR": Parameter(str),
-    "BATCH_SIZE": Parameter(int, 1, 4096),
-    "EPOCHS": Parameter(int, 1, 10_000),
-    "VALIDATION_SPLIT": Parameter(float, 0.01, 0.9),
-    "LEARNING_RATE": Parameter(float, 1e-8, 1),
-    "DROPOUT_RATE": Parameter(float, 0, 0.95),
-    "L2_REGULARIZATION": Parameter(float, 0, 1),
-    "CLIP_NORM": Parameter(float, 1e-6, 1e6),
-    "ADAM_EPSILON": Parameter(float, 1e-12, 1),
-    "PATIENCE": Parameter(int, 1, 10_000),
-    "MONITOR": Parameter(str, choices=("val_loss", "val_accuracy", "loss", "accuracy")),
-    "SPLIT": Parameter(str, choices=("stratified", "official")),
-    "LAYOUT": Parameter(str, choices=("auto", *LAYOUTS)),
-    "LANDMARKS": Parameter(str),
-    "SEQUENCE_LENGTH": Parameter(int, 2, 1000),
-    "LONG_CLIPS": Parameter(str, choices=("resample", "truncate")),
-    "AUGMENT": Parameter(bool),
-    "ARCHITECTURE": Parameter(str, choices=("lstm",)),
-    "MAX_BAD_SHARE": Parameter(float, 0, 1),
-    "CACHE_MB": Parameter(int, 0, 1_000_000),
-    "DEVICE": Parameter(str, choices=("cpu", "auto")),
-    "SEED": Parameter(int, 0, 2**31 - 1),
-}
-
-
-AUDIT_PARAMETERS = {name: PARAMETERS[name] for name in ("DATA", "LABELS", "SAMPLE", "LAYOUT", "SEQUENCE_LENGTH")}
-AUDIT_PARAMETERS["CLIP"] = Parameter(str)
-DIAGNOSE_PARAMETERS = {"RUN": Parameter(str), "LOG_SCALE": Parameter(bool)}
-
-
-def check_parameters(given, table=PARAMETERS):
-    """Returns {name: value} of all parameters, checked. `given` is that, or a notebook's `globals()`; `table` is that of
-    the training notebook, AUDIT_PARAMETERS or DIAGNOSE_PARAMETERS.
-
-    Raises InputError for an unknown name, a wrong type or a value out of range. In globals, every literal is taken for a
-    parameter at first: papermill adds a misspelt one as a new variable and goes on. Later, when the notebook's own
-    variables stand there as well, only names in capitals are.
-    """
-    again = "parameters" in given
-    literals = {
-        name: value
-        for name, value in given.items()
-        if (name.isupper() or not again)
-        and not name.startswith("_")
-        and name not in ("In", "Out")
-        and isinstance(value, str | int | float | list | tuple | dict | None)
-    }
-    for name in literals:
-        if name not in table:
-            close = difflib.get_close_matches(name.upper(), table, 1)
-            hint = f"did you mean {close[0]}?" if close else f"the parameters are {', '.join(table)}"
-            raise InputError(f"unknown parameter {name}: {hint} (once the cell is mended, restart the kernel)")
-    values = {name: spec.check(name, literals[name]) for name, spec in table.items() if name in literals}
-    if absent := [name for name in table if name not in values]:
-        raise InputError(f"parameter {absent[0]} is missing: run the notebook's parameters cell first")
-    if "LANDMARKS" in values:
-        select_landmarks(values["LANDMARKS"])
-    if values.get("SAMPLE") and (values["DATA"] or values["LABELS"]):
-        raise InputError("SAMPLE = True contradicts DATA or LABELS: name your data or ask for the sample")
-    return values
 
 
 def notebook_parameters(notebook=NOTEBOOK):
@@ -158,9 +52,9 @@ def find_data(parameters):
     if labels is not None and not labels.is_file():
         raise InputError(f"LABELS: no file {labels}; expected a json such as WLASL_v0.3.json")
     data = project_path(parameters["DATA"] or DEFAULT_DATA)
-    if not data.is_dir():
+    if not is_folder(data):
         if parameters["DATA"] or labels is not None:
-            raise InputError(f"DATA: no folder {data}; expected a folder of <video_id>.npy files")
+            raise InputError(f"DATA: no folder {data}; {FORMS}")
         return sample
     return data, labels, False
 

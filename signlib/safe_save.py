@@ -16,11 +16,11 @@ import h5py
 import numpy as np
 
 import signlib
-from signlib.dataset import keypoint_files, open_frames
 from signlib.device import keras, tf
 from signlib.errors import InputError, SaveError
 from signlib.files import atomic_path, sha256, write_json
-from signlib.landmarks import detect_layout
+from signlib.frames import holds_one_frame, keypoint_files, open_frames
+from signlib.landmarks import LAYOUTS, detect_layout
 from signlib.model import build_model
 from signlib.preprocess import Preprocessor
 
@@ -118,20 +118,22 @@ class LoadedModel:
         self.preprocessor = Preprocessor(**record["preprocessor"])
 
     def predict(self, clip_or_folder, top=5):
-        """Returns the `top` glosses of a .npy file as [(gloss, probability), ...], best first; of a folder, a dict
-        {video_id: such a list}. Raises InputError naming a file that cannot be used."""
+        """Returns the `top` glosses of a clip, a .npy file or a folder of one file a frame, as [(gloss, probability), ...],
+        best first; of a folder of clips, a dict {video_id: such a list}. Raises InputError naming what cannot be used."""
         path = pathlib.Path(clip_or_folder)
         if path.is_dir():
             files = keypoint_files(path)
             if not files:
-                raise InputError(f"no .npy file in {path}")
-            return {file.stem: self.predict(file, top) for file in files}
+                raise InputError(f"no .npy file in {path}; expected a clip, or a folder of clips or of one clip's frames")
+            if not holds_one_frame(files[0]):
+                return {file.stem: self.predict(file, top) for file in files}
         frames = open_frames(path, mmap_mode=None)
+        shape, layout = frames.shape[1:], self.record["layout"]
         try:
-            layout = detect_layout(frames.shape[1])
+            layout = layout if LAYOUTS[layout].fits(shape) else detect_layout(shape)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        features = self.preprocessor(frames, layout)
+        features = self.preprocessor(frames.reshape(len(frames), -1), layout)
         probabilities = self.model.predict_on_batch(features[None])[0]
         best = np.argsort(-probabilities, kind="stable")[:top]
         return [(self.classes[i], float(probabilities[i])) for i in best]

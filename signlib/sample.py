@@ -12,8 +12,8 @@ import tempfile
 
 import numpy as np
 
-from signlib.dataset import LABELS_NAME
 from signlib.errors import InputError
+from signlib.labels import LABELS_NAME
 
 VERSION = 1  # raise it when other bytes come out: existing samples are then written anew
 KEYPOINTS, MARKER = "processed_keypoints_fixed", "sample.json"

@@ -5,16 +5,41 @@ import json
 import numpy as np
 import pytest
 
+from signlib import runs
+from signlib.dataset import Clip
 from signlib.preprocess import Preprocessor
+
+GLOSSES = {"00123": "book", "00456": "book", "05237": "drink", "60001": "drink", "60002": "drink"}
 
 
 def _make_frames(length=12, seed=0):
-    """`(T, 1629)` float64: a body that walks at random, all landmarks found, shoulders about 0.2 apart."""
+    """`(T, 1629)` float64: a body that walks at random, all landmarks found, shoulders about 0.2 apart, the hands' wrists
+    at the pose's."""
     rng = np.random.default_rng(seed)
     points = rng.uniform(0.3, 0.7, (1, 543, 3)) + np.cumsum(rng.normal(0, 0.005, (length, 543, 3)), axis=0)
     points[:, 11, :2] += [0.6, 0.5] - points[:1, 11, :2]
     points[:, 12, :2] += [0.4, 0.5] - points[:1, 12, :2]
+    points[:, 501], points[:, 522] = points[:, 15], points[:, 16]
     return points.reshape(length, 1629)
+
+
+def _lay_out(frames, layout):
+    """The frames `(T, 1629)` written in another layout, visibility drawn at random."""
+    points = frames.reshape(len(frames), 543, 3)
+    pose, face, left, right = np.split(points, [33, 501, 522], axis=1)
+    visibility = np.random.default_rng(len(frames)).random((len(frames), 33, 1)).astype(frames.dtype)
+    visible = np.concatenate([pose, visibility], axis=2)
+    blocks = {
+        "1629": [pose, face, left, right],
+        "1662": [visible, face, left, right],
+        "258": [visible, left, right],
+        "225": [pose, left, right],
+        "126": [left, right],
+        "543": [face, left, pose, right],
+    }[layout]
+    if layout == "543":
+        return np.concatenate(blocks, axis=1)
+    return np.concatenate([block.reshape(len(frames), -1) for block in blocks], axis=1)
 
 
 def _write_labels(path, glosses, splits=None):
@@ -36,10 +61,56 @@ def _write_clips(folder, glosses, splits=None, length=6):
     return folder
 
 
+def _write_tree(folder, contents):
+    """Writes `{path in the folder: array or bytes}`, with the folders that it takes; returns the folder."""
+    for name, content in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            np.save(path, content)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def make_frames():
     """The function `make_frames(length=12, seed=0)`."""
     return _make_frames
+
+
+@pytest.fixture(scope="session")
+def lay_out():
+    """The function `lay_out(frames of layout 1629, layout)`."""
+    return _lay_out
+
+
+@pytest.fixture(scope="session")
+def make_clip():
+    """The function `make_clip(video_id, gloss, split="train", signer=-1)`: a Clip without a file."""
+
+    def make(video_id, gloss, split="train", signer=-1):
+        return Clip(video_id, None, gloss, signer, split, "1629")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ids():
+    """The function `ids(clips)`: their video ids, in their order."""
+    return lambda clips: [clip.video_id for clip in clips]
+
+
+@pytest.fixture
+def glosses():
+    """`{video_id: gloss}` of the clips in `folder`."""
+    return dict(GLOSSES)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder `clips` of five good clips of two glosses, with their labels."""
+    return _write_clips(tmp_path / "clips", GLOSSES)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +126,12 @@ def write_clips():
 
 
 @pytest.fixture(scope="session")
+def write_tree():
+    """The function `write_tree(folder, {path in the folder: array or bytes})`."""
+    return _write_tree
+
+
+@pytest.fixture(scope="session")
 def damaged_points(make_frames):
     """The function `damaged_points(length=12, seed=0, landmarks="default")`: points with a fifth of them missing."""
 
@@ -64,3 +141,9 @@ def damaged_points(make_frames):
         return points
 
     return damaged
+
+
+@pytest.fixture
+def given():
+    """The training notebook's parameters with their defaults."""
+    return {name: default for name, (default, _) in runs.notebook_parameters().items()}

@@ -1,101 +1,51 @@
-"""signlib.dataset: real folders with everything that can be wrong in them, and who learns from what."""
+"""signlib.dataset: folders become clips, what is wrong is listed or refused, and the clips of some glosses are chosen."""
 
-import io
 import json
-import os
-import pickle
 import re
 import subprocess
 import sys
-import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from signlib import InputError, class_names, load_clips, split_clips
-from signlib.dataset import Clip, find_labels, read_labels
+from signlib import InputError, Preprocessor, choose_glosses, class_names, load_clips, split_clips
+from signlib.dataset import Clips
+from signlib.landmarks import LAYOUTS
 
-GLOSSES = {"00123": "book", "00456": "book", "05237": "drink", "60001": "drink", "60002": "drink"}
-ALL_BUT_ONE = 0.99
-
-
-def npy(array, **options):
-    """The bytes of a .npy file."""
-    file = io.BytesIO()
-    np.save(file, array, **options)
-    return file.getvalue()
+FORMS = ("flat", "glosses", "MP_Data")
 
 
-def npz(array):
-    """The bytes of an .npz archive."""
-    file = io.BytesIO()
-    np.savez(file, frames=array)
-    return file.getvalue()
-
-
-class Bomb:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
-
-
-FRAMES = np.random.default_rng(0).random((4, 1629)).astype(np.float32)
-GOOD = npy(FRAMES)
-NOT_NPY = r"not a \.npy"
-BAD = {  # what the file holds, and what its reason says
-    "truncated": (GOOD[:-5000], NOT_NPY),
-    "header only": (GOOD[:128], NOT_NPY),
-    "half a header": (GOOD[:40], NOT_NPY),
-    "empty": (b"", NOT_NPY),
-    "text": (b"0.1,0.2,0.3\n" * 100, NOT_NPY),
-    "zeros": (bytes(5000), NOT_NPY),
-    "npz": (npz(FRAMES), "npz"),
-    "truncated npz": (npz(FRAMES)[:3000], "npz|not a .npy"),
-    "unclosed header": (GOOD.replace(b"), }", b" , }"), NOT_NPY),
-    "no dtype": (GOOD.replace(b"<f4", b"<q9"), NOT_NPY),
-    "long header": (GOOD[:6] + b"\x02\x00" + (20_000).to_bytes(4, "little") + b" " * 20_000 + GOOD[128:], NOT_NPY),
-    "negative shape": (GOOD.replace(b"(4, 1629)", b"(-4,1629)"), NOT_NPY),
-    "huge shape": (GOOD.replace(b"(4, 1629), }          ", b"(4000000000000, 1629)}"), NOT_NPY),
-    "beyond any memory": (GOOD.replace(b"(4, 1629), }" + b" " * 20, b"(4" + b"0" * 21 + b", 1629)} "), NOT_NPY),
-    "too narrow": (npy(FRAMES[:, :1628]), "1628"),
-    "no values": (npy(FRAMES[:, :0]), "0 values"),
-    "one frame as a line": (npy(FRAMES[0]), r"shape \(1629,\)"),
-    "a number": (npy(np.float32(1)), r"shape \(\)"),
-    "(T, 543, 3)": (npy(FRAMES.reshape(4, 543, 3)), r"shape \(4, 543, 3\)"),
-    "no frames": (npy(FRAMES[:0]), "no frames"),
-    "complex": (npy(FRAMES.astype(complex)), "complex128"),
-    "bool": (npy(FRAMES > 0.5), "bool"),
-    "strings": (npy(FRAMES.astype("U4")), "<U4"),
-    "records": (npy(np.zeros((4, 1629), [("x", "f4")])), "expected real numbers"),
-}
+def write_form(folder, form, clips, labels=None):
+    """Writes `{(gloss, name): frames}` in one of the forms; returns the folder. labels: for the flat form, `write_labels`."""
+    for (gloss, name), frames in clips.items():
+        if form == "MP_Data":
+            (folder / gloss / name).mkdir(parents=True)
+            for number, frame in enumerate(frames):
+                np.save(folder / gloss / name / f"{number}.npy", frame)
+        else:
+            path = folder / gloss / f"{name}.npy" if form == "glosses" else folder / f"{name}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, frames)
+    if form == "flat":
+        labels(folder / "WLASL_v0.3.json", {name: gloss for gloss, name in clips})
+    return folder
 
 
 @pytest.fixture
-def folder(tmp_path, write_clips):
-    """Five good clips of two glosses, with their labels."""
-    return write_clips(tmp_path / "clips", GLOSSES)
-
-
-def make(video_id, gloss, split="train"):
-    """A Clip without a file."""
-    return Clip(video_id, None, gloss, -1, split, "1629")
-
-
-def ids(clips):
-    return [clip.video_id for clip in clips]
+def signs(make_frames):
+    """Six clips of two glosses, 4 to 9 frames long: `{(gloss, name): frames}`."""
+    names = [("book", "0"), ("book", "1"), ("book", "10"), ("thank you", "2"), ("thank you", "3"), ("thank you", "4")]
+    return {name: make_frames(4 + seed, seed).astype(np.float32) for seed, name in enumerate(names)}
 
 
 # Files
 
 
-def test_each_clip_has_its_label_and_its_frames(folder, make_frames):
+def test_each_clip_has_its_label_and_its_frames(folder, make_frames, ids, glosses):
     clips = load_clips(folder)
-    assert {clip.video_id: clip.gloss for clip in clips} == GLOSSES
-    assert ids(clips) == sorted(GLOSSES)
+    assert {clip.video_id: clip.gloss for clip in clips} == glosses
+    assert ids(clips) == sorted(glosses)
     assert clips.problems == []
     assert {(clip.signer, clip.split, clip.layout) for clip in clips} == {(7, "train", "1629")}
     for seed, clip in enumerate(clips):
@@ -103,119 +53,38 @@ def test_each_clip_has_its_label_and_its_frames(folder, make_frames):
         assert clip.num_frames == 6 + seed
 
 
-@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4", "<i4", "u1"])
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_each_type_of_real_number_is_read_as_it_is(folder, dtype, order):
-    frames = np.asarray(FRAMES * 100, dtype=dtype, order=order)
-    np.save(folder / "00123.npy", frames)
-    clip = load_clips(folder)[0]
-    np.testing.assert_array_equal(clip.read(), frames)
-    assert clip.read().dtype == frames.dtype
-
-
-@pytest.mark.parametrize("kind", BAD)
-def test_a_bad_file_is_left_out_with_its_reason(folder, kind):
-    content, reason = BAD[kind]
-    assert content != GOOD
-    (folder / "00456.npy").write_bytes(content)
-    clips = load_clips(folder, max_bad_share=ALL_BUT_ONE)
-    assert ids(clips) == ["00123", "05237", "60001", "60002"]
-    (problem,) = clips.problems
-    assert (problem.video_id, problem.kind) == ("00456", "file")
-    assert re.search(reason, problem.reason)
-    assert "allow_pickle" not in problem.reason  # NumPy's advice, which is not ours
-    assert "\n" not in problem.reason
-    assert str(folder) not in problem.reason
-    assert all(len(clip.read()) for clip in clips)
-
-
-def test_all_kinds_of_bad_files_at_once_leave_the_good_ones(tmp_path, write_clips):
-    folder = write_clips(tmp_path, GLOSSES | {f"bad{i}": "book" for i in range(len(BAD))})
-    for i, (content, _) in enumerate(BAD.values()):
-        (folder / f"bad{i}.npy").write_bytes(content)
-    clips = load_clips(folder, max_bad_share=ALL_BUT_ONE)
-    assert ids(clips) == sorted(GLOSSES)
-    assert {problem.video_id for problem in clips.problems} == {f"bad{i}" for i in range(len(BAD))}
-
-
-def test_any_damage_to_a_header_leaves_one_file_out_at_most(folder):
-    rng = np.random.default_rng(0)
-    for _ in range(150):
-        damaged = bytearray(GOOD)
-        for position in rng.integers(0, 100, rng.integers(1, 4)):
-            damaged[position] = rng.choice(list(b"0123456789(){},'<>-: fbOVeiL\x00\xff"))
-        (folder / "00456.npy").write_bytes(damaged)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # NumPy's of a Python 2 header
-            clips = load_clips(folder, max_bad_share=ALL_BUT_ONE)
-        assert set(ids(clips)) >= set(GLOSSES) - {"00456"}
-        assert len(clips) + len(clips.problems) == 5
-
-
-@pytest.mark.parametrize("form", ["object array", "pickle", "npz of objects"])
-def test_nothing_is_ever_unpickled(folder, tmp_path, form):
-    trace = tmp_path / "trace"
-    objects = np.array([[Bomb(trace)]], dtype=object)
-    content = {"object array": npy(objects), "pickle": pickle.dumps(Bomb(trace)), "npz of objects": npz(objects)}[form]
-    path = folder / "00456.npy"
-    path.write_bytes(content)
-    clips = load_clips(folder)
-    assert ids(clips) == ["00123", "05237", "60001", "60002"]
-    with pytest.raises(InputError, match="00456"):
-        Clip("00456", path, "book", -1, "", "1629").read()
-    assert not trace.exists()
-    if form == "pickle":  # the trap does work
-        pickle.loads(content).close()
-        assert trace.exists()
-
-
-def test_a_folder_or_a_dangling_link_named_npy_is_left_out(folder):
-    (folder / "00456.npy").unlink()
-    (folder / "00456.npy").mkdir()
-    (folder / "05237.npy").unlink()
-    (folder / "05237.npy").symlink_to(folder / "nowhere")
-    clips = load_clips(folder, max_bad_share=0.5)
-    assert ids(clips) == ["00123", "60001", "60002"]
-    assert {p.video_id: p.reason for p in clips.problems} == {
-        "00456": "cannot be read: not a file",
-        "05237": "cannot be read: No such file or directory",
-    }
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_read_permission_is_left_out(folder):
-    (folder / "00456.npy").chmod(0)
-    clips = load_clips(folder)
-    assert [(p.video_id, p.reason) for p in clips.problems] == [("00456", "cannot be read: Permission denied")]
-
-
 @pytest.mark.parametrize(("share", "fine"), [(0, False), (0.39, False), (0.4, True), (1, True)])
 def test_more_bad_files_than_max_bad_share_is_an_error_that_names_them(folder, share, fine):
-    for name in ("00456", "60002"):
-        (folder / f"{name}.npy").write_bytes(b"")
+    (folder / "00456.npy").write_bytes(b"")
+    np.save(folder / "60002.npy", np.zeros((0, 1629)))
     if fine:
         assert len(load_clips(folder, max_bad_share=share)) == 3
     else:
-        with pytest.raises(InputError, match=r"2 of 5 files in .*00456\.npy: .*60002\.npy: .*MAX_BAD_SHARE"):
+        with pytest.raises(
+            InputError,
+            match=r"2 of 5 files in .*00456: not a|2 of 5 files in .*00456: is not a .*; 60002: has no frames.*MAX_BAD_SHARE",
+        ):
             load_clips(folder, max_bad_share=share)
 
 
-def test_hidden_files_are_not_clips(folder):
-    (folder / "._05237.npy").write_bytes(b"\x00\x05\x16\x07 AppleDouble")
-    clips = load_clips(folder, max_bad_share=0)
-    assert len(clips) == 5
-    assert clips.problems == []
-
-
-def test_clips_are_sorted_by_video_id(tmp_path, write_clips):
-    names = ["sign", "sign-2", "sign+1", "Sign", "09", "10"]
-    assert ids(load_clips(write_clips(tmp_path, dict.fromkeys(names, "book")))) == sorted(names)
+def test_of_each_kind_of_bad_file_one_example_is_named(tmp_path, write_clips):
+    folder = write_clips(tmp_path / "clips", {f"{i:02d}": "book" if i % 2 else "tea" for i in range(20)})
+    for i in range(12):
+        (folder / f"{i:02d}.npy").write_bytes(b"")
+    for i in (14, 15):
+        np.save(folder / f"{i}.npy", np.zeros((i, 1628)))
+    with pytest.raises(InputError, match=r"14 of 20 files in .*clips cannot be used \(") as said:
+        load_clips(folder, max_bad_share=0.5)
+    examples = str(said.value).partition("(")[2].partition("). Expected")[0].split("; ")
+    assert len([text for text in examples if re.match(r"\d\d: ", text)]) == 2
+    assert "00: is not a .npy array" in examples and any(text.startswith("14: a frame holds 1628 values") for text in examples)
+    assert ".npy:" not in str(said.value)
 
 
 def test_a_file_that_changed_since_it_was_listed_is_an_error(folder):
     clip = load_clips(folder)[0]
-    np.save(clip.path, FRAMES[:, :300])
-    with pytest.raises(InputError, match=r"00123\.npy holds 300 values a frame; it was 1629 when listed"):
+    np.save(clip.path, clip.read()[:, :300])
+    with pytest.raises(InputError, match=r"00123\.npy holds frames of shape \(300,\); .*1629.* when listed"):
         clip.read()
     clip.path.unlink()
     with pytest.raises(InputError, match=r"00123\.npy cannot be read: No such file"):
@@ -233,35 +102,156 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, folder):
     assert len(load_clips(str(folder), layout="1629")) == 5
 
 
+# Forms
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_yields_the_same_glosses_and_frames(tmp_path, signs, write_labels, ids, form):
+    clips = load_clips(write_form(tmp_path / "d", form, signs, write_labels))
+    assert ids(clips) == sorted(name if form == "flat" else f"{gloss}/{name}" for gloss, name in signs)
+    assert (clips.folder, clips.layout, clips.problems) == (tmp_path / "d", "1629", [])
+    for clip in clips:
+        frames = signs[clip.gloss, clip.video_id.rpartition("/")[2]]
+        np.testing.assert_array_equal(clip.read(), frames)
+        assert clip.read().dtype == np.float32
+        assert clip.num_frames == len(frames)
+        assert (clip.signer, clip.split) == ((7, "train") if form == "flat" else (-1, ""))
+        assert clips.find(clip.video_id) is clip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_folder_above_the_only_one_means_that_one(tmp_path, signs, write_labels, form):
+    folder = write_form(tmp_path / "data" / "d", form, signs, write_labels)
+    if form == "flat":
+        (folder / "WLASL_v0.3.json").rename(folder.parent / "WLASL_v0.3.json")
+    (tmp_path / "data" / "Logs").mkdir()
+    above, itself = load_clips(tmp_path / "data"), load_clips(folder)
+    assert above == itself
+    assert (above.folder, above.fingerprint) == (folder, itself.fingerprint)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("form", FORMS)
+def test_each_layout_is_detected_and_read_in_each_form(tmp_path, signs, write_labels, lay_out, form, layout):
+    written = {name: lay_out(frames, layout) for name, frames in signs.items()}
+    clips = load_clips(write_form(tmp_path, form, written, write_labels))
+    assert (clips.layout, len(clips), clips.problems) == (layout, 6, [])
+    preprocess = Preprocessor(12, layout=layout)
+    for clip in clips:
+        name = clip.gloss, clip.video_id.rpartition("/")[2]
+        assert clip.layout == layout
+        np.testing.assert_array_equal(clip.read(), written[name].reshape(len(written[name]), -1))
+        points = Preprocessor(12, "+".join(("hands", "pose", "lips")[: {"126": 1, "225": 2, "258": 2}.get(layout, 3)]))
+        np.testing.assert_array_equal(preprocess.points(clip.read(), layout), points.points(signs[name], "1629"))
+
+
+@pytest.mark.parametrize(("layout", "rows"), [("225", 75), ("126", 42)])
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_of_landmarks_are_read_as_the_numbers_in_a_row(tmp_path, signs, write_labels, lay_out, form, layout, rows):
+    flat = {name: lay_out(frames, layout) for name, frames in signs.items()}
+    shaped = {name: frames.reshape(-1, rows, 3) for name, frames in flat.items()}
+    clips = load_clips(write_form(tmp_path / "rows", form, shaped, write_labels))
+    twins = load_clips(write_form(tmp_path / "flat", form, flat, write_labels))
+    assert (clips.layout, clips.problems) == (layout, [])
+    for clip, twin in zip(clips, twins, strict=True):
+        np.testing.assert_array_equal(clip.read(), twin.read())
+
+
+def test_files_of_both_shapes_of_one_layout_go_together(folder, lay_out):
+    for number, path in enumerate(sorted(folder.glob("*.npy"))):
+        frames = lay_out(np.load(path), "225")
+        np.save(path, frames.reshape(-1, 75, 3) if number % 2 else frames)
+    clips = load_clips(folder, max_bad_share=0)
+    assert (clips.layout, len(clips)) == ("225", 5)
+
+
+def test_whole_clips_a_level_too_deep_are_refused_with_what_to_do(tmp_path, signs, write_labels):
+    for part in ("first", "second"):
+        write_form(tmp_path / part, "glosses", signs, write_labels)
+    with pytest.raises(InputError, match=r"one frame.* <gloss>/<clip>\.npy: set DATA to the folder that holds the folders of"):
+        load_clips(tmp_path)
+    assert len(load_clips(tmp_path / "first")) == 6
+
+
+def test_frames_a_level_too_high_are_refused_with_what_to_do(tmp_path, signs, write_labels):
+    write_form(tmp_path, "MP_Data", signs, write_labels)
+    with pytest.raises(InputError, match=r"A clip of one frame a file is a folder of its own: MP_Data/<gloss>/<sequence>"):
+        load_clips(tmp_path / "book")
+
+
+# Layout
+
+
+def test_competition_frames_in_a_row_are_refused_until_the_layout_is_named(folder, lay_out, make_frames):
+    for seed, path in enumerate(sorted(folder.glob("*.npy"))):
+        np.save(path, lay_out(make_frames(6 + seed, seed), "543").reshape(6 + seed, 1629))
+    for layout in ("auto", "1629"):
+        with pytest.raises(InputError, match=r"layout 1629 does not fit.*face, left_hand, pose, right_hand.*Set LAYOUT to 543"):
+            load_clips(folder, layout=layout)
+    clips = load_clips(folder, layout="543")
+    assert (clips.layout, len(clips), clips.problems) == ("543", 5, [])
+    preprocess = Preprocessor(12, "all")
+    for seed, clip in enumerate(clips):
+        np.testing.assert_array_equal(
+            preprocess.points(clip.read(), clip.layout), preprocess.points(make_frames(6 + seed, seed), "1629")
+        )
+
+
+def test_rows_in_the_order_of_1629_are_refused_until_the_layout_is_named(folder, make_frames):
+    for seed, path in enumerate(sorted(folder.glob("*.npy"))):
+        np.save(path, make_frames(6 + seed, seed).reshape(6 + seed, 543, 3))
+    with pytest.raises(InputError, match="layout 543 does not fit.*Set LAYOUT to 1629"):
+        load_clips(folder)
+    clips = load_clips(folder, layout="1629")
+    assert (clips.layout, len(clips), clips.problems) == ("1629", 5, [])
+    np.testing.assert_array_equal(clips[2].read(), make_frames(8, 2))
+
+
+@pytest.mark.parametrize("layout", ["auto", "1629"])
+def test_exchanged_hands_in_one_file_in_two_are_refused(folder, layout):
+    for path in sorted(folder.glob("*.npy"))[:3]:
+        frames = np.load(path)
+        np.save(path, np.concatenate([frames[:, :1503], frames[:, 1566:], frames[:, 1503:1566]], axis=1))
+    with (
+        pytest.raises(InputError, match="layout 1629 does not fit") if layout == "auto" else pytest.warns(match="does not fit")
+    ):
+        load_clips(folder, layout=layout)
+
+
+def test_a_named_layout_that_the_files_cannot_hold_is_refused(folder):
+    with pytest.raises(
+        InputError, match=r"(5 of 5|none of the 5) files .*shape \(1629,\), which is layout 1629; LAYOUT is 225"
+    ):
+        load_clips(folder, layout="225")
+
+
+def test_the_warning_of_mirrored_clips_points_at_the_caller(folder):
+    for path in folder.glob("*.npy"):
+        frames = np.load(path).reshape(-1, 543, 3)
+        np.save(path, np.concatenate([1 - frames[..., :1], frames[..., 1:]], axis=2).reshape(-1, 1629))
+    with pytest.warns(UserWarning, match="left shoulder stands to the left") as said:
+        clips = load_clips(folder)
+    assert len(clips) == 5 and [warning.filename for warning in said] == [__file__]
+
+
+@pytest.mark.parametrize("bad", [1, 2])
+def test_the_layout_is_that_of_most_files(folder, lay_out, ids, bad):
+    others = sorted(folder.glob("*.npy"))[:bad]
+    for path in others:
+        np.save(path, lay_out(np.load(path), "225"))
+    clips = load_clips(folder, max_bad_share=0.5)
+    assert clips.layout == "1629" and len(clips) == 5 - bad
+    assert {p.video_id: p.reason for p in clips.problems} == {
+        path.stem: "frames of shape (225,), which is layout 225; most files hold 1629" for path in others
+    }
+    assert ids(load_clips(folder, max_bad_share=0.9, layout="225")) == [path.stem for path in others]
+
+
 # Labels
 
 
-@pytest.mark.parametrize("number", [False, True], ids=["text", "number"])
-def test_an_id_with_leading_zeros_keeps_its_label(folder, number):
-    table = [{"gloss": g, "instances": [{"video_id": int(v) if number else v}]} for v, g in GLOSSES.items()]
-    (folder / "WLASL_v0.3.json").write_text(json.dumps(table))
-    clips = load_clips(folder)
-    assert {clip.video_id: clip.gloss for clip in clips} == GLOSSES
-    assert {(clip.signer, clip.split) for clip in clips} == {(-1, "")}
-
-
-def test_labels_are_found_in_the_folder_or_beside_it_or_where_they_are_named(folder, tmp_path, monkeypatch):
-    inside, beside, named = folder / "WLASL_v0.3.json", tmp_path / "WLASL_v0.3.json", tmp_path / "mine.json"
-    beside.write_bytes(inside.read_bytes())
-    assert find_labels(folder) == inside
-    inside.rename(named)
-    assert find_labels(folder) == beside
-    assert len(load_clips(folder)) == 5
-    monkeypatch.chdir(folder)
-    assert find_labels(".") == beside
-    beside.unlink()
-    assert len(load_clips(folder, labels=named)) == 5
-    with pytest.raises(InputError, match=r"no labels: neither .*clips/WLASL_v0\.3\.json nor .*Set LABELS"):
-        load_clips(folder)
-
-
-def test_unlabelled_missing_and_contradictory_clips_are_problems(folder, write_labels):
-    write_labels(folder / "WLASL_v0.3.json", {v: g for v, g in GLOSSES.items() if v != "60002"} | {"99999": "tea"})
+def test_unlabelled_missing_and_contradictory_clips_are_problems(folder, write_labels, ids, glosses):
+    write_labels(folder / "WLASL_v0.3.json", {v: g for v, g in glosses.items() if v != "60002"} | {"99999": "tea"})
     table = json.loads((folder / "WLASL_v0.3.json").read_text())
     table.append({"gloss": "pen", "instances": [{"video_id": "00456"}, {"video_id": "88888"}]})
     table.append({"gloss": "tea", "instances": [{"video_id": "00456"}, {"video_id": "99999"}]})
@@ -284,46 +274,6 @@ def test_labels_of_other_clips_are_an_error(folder, write_labels):
         load_clips(folder)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is not json"),
-        (b"[{", "is not json"),
-        (b"\x80\x81\x82\x83", "is not json"),
-        (b"[" * 200_000, "is not json"),
-        (b"{}", "holds a dict; expected WLASL's list"),
-        (b"null", "holds a NoneType"),
-        (b'["book"]', "entry 0 is not"),
-        (b'[{"gloss": "a", "instances": []}, {"gloss": 3, "instances": []}]', "entry 1 is not"),
-        (b'[{"gloss": "a"}]', "entry 0 is not"),
-        (b'[{"gloss": "a", "instances": {}}]', "entry 0 is not"),
-        (b'[{"gloss": "a", "instances": [{"signer_id": 3}]}]', "gloss 'a' has no video_id"),
-        (b'[{"gloss": "a", "instances": [{"video_id": null}]}]', "gloss 'a' has no video_id"),
-        (b'[{"gloss": "a", "instances": [{"video_id": true}]}]', "gloss 'a' has no video_id"),
-        (b'[{"gloss": "a", "instances": [{"video_id": 12.5}]}]', "gloss 'a' has no video_id"),
-        (b'[{"gloss": "a", "instances": ["12345"]}]', "gloss 'a' has no video_id; found '12345'"),
-    ],
-)
-def test_labels_that_cannot_be_used_are_named(tmp_path, content, message):
-    path = tmp_path / "my labels.json"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"my labels\.json:? .*{message}|my labels\.json: an instance of {message}"):
-        read_labels(path)
-
-
-def test_labels_that_are_not_there_are_named(tmp_path):
-    for path in (tmp_path / "nowhere.json", tmp_path):
-        with pytest.raises(InputError, match=rf"cannot read the labels {path}: .*Set LABELS"):
-            read_labels(path)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_glosses_of_any_script_are_read(tmp_path, encoding):
-    path = tmp_path / "labels.json"
-    path.write_text('[{"gloss": "Bücher 本", "instances": [{"video_id": "é1"}]}]', encoding=encoding)
-    assert read_labels(path) == ({"é1": ("Bücher 本", -1, "")}, [])
-
-
 # Fingerprint
 
 
@@ -334,12 +284,12 @@ def test_the_fingerprint_is_of_the_content_not_of_the_place_or_order(folder, tmp
         (twin / path.name).write_bytes(path.read_bytes())
     first = load_clips(folder)
     assert first.fingerprint == load_clips(folder).fingerprint == load_clips(twin).fingerprint
-    (twin / "unlabelled.npy").write_bytes(GOOD)
+    (twin / "unlabelled.npy").write_bytes((folder / "00123.npy").read_bytes())
     assert load_clips(twin).fingerprint == first.fingerprint
 
 
 @pytest.mark.parametrize("change", ["first frame", "last frame", "length", "dtype", "gloss", "split", "fewer clips"])
-def test_the_fingerprint_changes_with_the_clips(folder, write_labels, change):
+def test_the_fingerprint_changes_with_the_clips(folder, write_labels, change, glosses):
     before = load_clips(folder).fingerprint
     path = folder / "05237.npy"
     frames = np.load(path)
@@ -354,93 +304,183 @@ def test_the_fingerprint_changes_with_the_clips(folder, write_labels, change):
     np.save(path, frames)
     labels = folder / "WLASL_v0.3.json"
     if change == "gloss":
-        write_labels(labels, GLOSSES | {"05237": "book"})
+        write_labels(labels, glosses | {"05237": "book"})
     elif change == "split":
-        write_labels(labels, GLOSSES, {"05237": "val"})
+        write_labels(labels, glosses, {"05237": "val"})
     elif change == "fewer clips":
         path.unlink()
     assert load_clips(folder).fingerprint != before
 
 
-# Split
+@pytest.mark.parametrize(
+    "change", ["first frame", "last frame", "one frame more", "one frame fewer", "dtype", "sequence", "gloss"]
+)
+def test_the_fingerprint_changes_with_clips_of_one_frame_a_file(tmp_path, signs, change):
+    folder = write_form(tmp_path, "MP_Data", signs)
+    clip, before = folder / "thank you" / "2", load_clips(folder).fingerprint  # 7 frames
+    assert load_clips(folder).fingerprint == before
+    if change in ("first frame", "last frame"):
+        path = clip / ("0.npy" if change == "first frame" else "6.npy")
+        np.save(path, np.load(path) * np.float32(1.0001))
+    elif change == "one frame more":
+        np.save(clip / "7.npy", np.load(clip / "6.npy"))
+    elif change == "one frame fewer":
+        np.save(clip / "5.npy", np.load(clip / "6.npy"))
+        (clip / "6.npy").unlink()
+    elif change == "dtype":
+        for path in clip.glob("*.npy"):
+            np.save(path, np.load(path).astype(np.float64))
+    elif change == "sequence":
+        clip.rename(folder / "thank you" / "9")
+    else:
+        clip.parent.rename(folder / "thanks")
+    assert load_clips(folder).fingerprint != before
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_a_stratified_split_gives_each_gloss_a_clip_to_learn_and_one_to_judge(seed):
-    rng = np.random.default_rng(seed)
-    counts = {f"gloss{g}": int(rng.integers(1, 30)) for g in range(12)} | {"single": 1, "pair": 2, "ten": 10}
-    marks = ["train", "val", "", "test"]
-    clips = [make(f"{g}-{i}", g, marks[rng.integers(4)] if i > 1 else "train") for g, n in counts.items() for i in range(n)]
-    share = float(rng.choice([0.1, 0.2, 0.5, 0.9]))
-    train, val, test = split_clips(clips, validation_split=share, seed=seed)
-    assert sorted(ids(train) + ids(val) + ids(test)) == sorted(ids(clips))
-    assert set(ids(test)) == {clip.video_id for clip in clips if clip.split == "test"}
-    for gloss in counts:
-        total = sum(c.gloss == gloss and c.split != "test" for c in clips)
-        judged = sum(c.gloss == gloss for c in val)
-        assert sum(c.gloss == gloss for c in train) == total - judged
-        assert 0 <= judged < total
-        if total > 1:
-            assert judged == min(total - 1, max(1, round(share * total)))
-    assert class_names(train) == sorted(counts)
-    shuffled = [clips[i] for i in rng.permutation(len(clips))]
-    assert split_clips(shuffled, validation_split=share, seed=seed) == (train, val, test)
-    assert ids(split_clips(clips, validation_split=share, seed=seed + 1)[1]) != ids(val)
+@pytest.mark.parametrize("change", ["frame", "clip", "gloss"])
+def test_the_fingerprint_changes_with_clips_in_folders_of_glosses(tmp_path, signs, change):
+    folder = write_form(tmp_path, "glosses", signs)
+    clip, before = folder / "book" / "1.npy", load_clips(folder).fingerprint
+    if change == "frame":
+        np.save(clip, np.load(clip) * np.float32(1.0001))
+    elif change == "clip":
+        clip.rename(clip.with_name("2.npy"))
+    else:
+        clip.parent.rename(folder / "books")
+    assert load_clips(folder).fingerprint != before
 
 
-def test_the_default_split_is_80_20():
-    clips = [make(f"{g}-{i}", f"g{g}") for g in range(5) for i in range(20)]
-    train, val, test = split_clips(clips)
-    assert (len(train), len(val), len(test)) == (80, 20, 0)
+# Glosses
 
 
-def test_the_official_split_is_the_labels_own():
-    marks = {"a1": "train", "a2": "val", "a3": "test", "b1": "train", "b2": "test"}
-    clips = [make(video_id, video_id[0], split) for video_id, split in marks.items()]
-    with pytest.warns(UserWarning, match="VALIDATION_SPLIT = 0.2 is not used, nor is SEED") as said:
-        train, val, test = split_clips(clips[::-1], "official")
-    assert len(said) == 1
-    assert (ids(train), ids(val), ids(test)) == (["a1", "b1"], ["a2"], ["a3", "b2"])
+@pytest.fixture
+def counted(make_clip):
+    """The function `counted({gloss: clips})`: Clips without files, every third of them test."""
+
+    def counted(counts):
+        clips = [make_clip(f"{g}-{i}", g, "test" if i % 3 == 2 else "train") for g, n in counts.items() for i in range(n)]
+        return Clips(clips, "folder", "1629", ["problem"], "fingerprint")
+
+    return counted
 
 
-def test_the_official_split_says_which_clips_it_does_not_use():
-    marks = {"a1": "train", "a2": "val", "a3": "", "a4": "dev", "b1": "val", "c1": "val"}
-    clips = [make(video_id, video_id[0], split) for video_id, split in marks.items()]
-    with pytest.warns(UserWarning) as said:
-        train, val, test = split_clips(clips, "official")
-    assert (ids(train), ids(val), test) == (["a1"], ["a2"], [])
-    told = [str(warning.message) for warning in said]
-    assert any("2 clips are marked neither" in text for text in told)
-    assert any("2 validation clips leave: no training clip of b, c" in text for text in told)
-    assert {warning.filename for warning in said} == {__file__}
+COUNTS = {"tea": 5, "book": 2, "pen": 3, "sun": 5, "a": 1, "thank you": 3}
 
 
 @pytest.mark.parametrize(
-    ("marks", "strategy", "message"),
+    ("arguments", "expected"),
     [
-        (["train", "train"], "official", "official split leaves no validation clip of 2 .*Set SPLIT to stratified"),
-        (["val", "val"], "official", "official split leaves no training clip of 2"),
-        (["test", "test"], "stratified", r"no training clip of 2 \(2 are marked test\)"),
-        (["train", "test"], "stratified", "no validation clip of 2 .*two or more clips a gloss"),
-        (["train", "train"], "random", "split strategy is 'random'; expected 'stratified' or 'official'"),
+        ({}, "a book pen sun tea,thank you"),
+        ({"glosses": "  "}, "a book pen sun tea,thank you"),
+        ({"glosses": "pen, tea"}, "pen tea"),
+        ({"glosses": " thank you ,a,pen,a"}, "a pen,thank you"),
+        ({"max_glosses": 2}, "sun tea"),
+        ({"max_glosses": 3}, "pen sun tea"),
+        ({"max_glosses": 4}, "pen sun tea,thank you"),
+        ({"max_glosses": 100}, "a book pen sun tea,thank you"),
+        ({"min_clips": 3}, "pen sun tea,thank you"),
+        ({"min_clips": 5}, "sun tea"),
+        ({"glosses": "a,book,pen,thank you", "max_glosses": 2}, "pen,thank you"),
+        ({"glosses": "a,book,pen,sun", "min_clips": 2, "max_glosses": 2}, "pen sun"),
+        ({"glosses": "a,book,pen,sun", "min_clips": 2}, "book pen sun"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_split_with_an_empty_side_is_an_error(marks, strategy, message):
+def test_glosses_are_chosen_by_name_by_rank_and_by_count(counted, arguments, expected):
+    clips = counted(COUNTS)
+    chosen = choose_glosses(clips, **arguments)
+    wanted = {gloss for part in expected.split(",") for gloss in ([part] if part == "thank you" else part.split())}
+    assert chosen == [clip for clip in clips if clip.gloss in wanted]
+    assert {clip.gloss for clip in chosen} == wanted
+    assert isinstance(chosen, Clips)
+    assert (chosen.folder, chosen.layout, chosen.problems, chosen.fingerprint) == ("folder", "1629", ["problem"], "fingerprint")
+    assert len(clips) == sum(COUNTS.values())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_glosses_with_most_clips_are_chosen_ties_by_name(counted, seed):
+    rng = np.random.default_rng(seed)
+    counts = {f"g{i}": int(rng.integers(1, 6)) for i in rng.permutation(12)}
+    few, most = int(rng.integers(1, 4)), int(rng.integers(2, 14))
+    clips = counted(counts)
+    rng.shuffle(clips)
+    chosen = Counter(clip.gloss for clip in choose_glosses(clips, max_glosses=most, min_clips=few))
+    fit = sorted((-n, gloss) for gloss, n in counts.items() if n >= few)[:most]
+    assert chosen == {gloss: -n for n, gloss in fit}
+
+
+@pytest.mark.parametrize(
+    ("glosses", "message"),
+    [
+        ("tea,boook", "GLOSSES: no usable clip of 'boook'; there are such of book"),
+        ("thankyou,tea", "no usable clip of 'thankyou'; there are such of thank you"),
+        ("tea,xyzzy", "no usable clip of 'xyzzy'; there are such of tea, book, pen"),
+        ("tea;book", "no usable clip of 'tea;book'; there are such of"),
+    ],
+)
+def test_an_unknown_gloss_is_named_with_those_that_are_near(counted, glosses, message):
     with pytest.raises(InputError, match=message):
-        split_clips([make(f"{i}", "book", mark) for i, mark in enumerate(marks)], strategy)
+        choose_glosses(counted(COUNTS), glosses)
 
 
-def test_no_strategy_trains_on_a_test_clip(folder, write_labels):
-    write_labels(folder / "WLASL_v0.3.json", GLOSSES, {"05237": "test", "00456": "val", "60002": "val"})
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"glosses": "tea"}, "1 of 6 glosses chosen by GLOSSES = 'tea', MIN_CLIPS = 1 and MAX_GLOSSES = 0"),
+        ({"glosses": "tea,tea"}, "1 of 6"),
+        ({"min_clips": 6}, "0 of 6 .*MIN_CLIPS = 6"),
+        ({"max_glosses": 1}, "1 of 6 .*MAX_GLOSSES = 1"),
+        ({"glosses": "a,tea", "min_clips": 2}, "1 of 6"),
+    ],
+)
+def test_fewer_than_two_glosses_are_refused_with_what_there_is(counted, arguments, found):
+    with pytest.raises(InputError, match=rf"{found}.*expected two or more.*1 to 5 clips"):
+        choose_glosses(counted(COUNTS), **arguments)
+
+
+def test_the_problems_and_the_fingerprint_of_chosen_glosses_are_those_of_the_folder(tmp_path, signs, write_labels, ids):
+    folder = write_form(tmp_path, "flat", signs | {("pen", "99"): signs["book", "0"]}, write_labels)
+    (folder / "1.npy").write_bytes(b"")
     clips = load_clips(folder)
-    assert ids(split_clips(clips)[2]) == ["05237"]
-    with pytest.warns(UserWarning, match="VALIDATION_SPLIT"):
-        assert [ids(side) for side in split_clips(clips, "official")] == [["00123", "60001"], ["00456", "60002"], ["05237"]]
+    chosen = choose_glosses(clips, "book,pen")
+    assert ids(chosen) == ["0", "10", "99"]
+    assert (chosen.problems, chosen.fingerprint, chosen.folder) == (clips.problems, clips.fingerprint, folder)
+    assert [p.video_id for p in chosen.problems] == ["1"]
+    with pytest.raises(InputError, match="no usable clip '1': is not a .npy array"):
+        chosen.find("1")
 
 
-def test_class_names_are_the_glosses_with_training_clips():
-    clips = [make("1", "tea"), make("2", "book"), make("3", "tea"), make("4", "pen", "test"), make("5", "sun", "test")]
+@pytest.mark.parametrize("form", FORMS)
+def test_where_no_file_can_be_read_the_reason_is_named_whatever_the_share(tmp_path, signs, write_labels, form):
+    folder = write_form(tmp_path, form, dict.fromkeys(signs, np.zeros((2, 7))), write_labels)
+    with pytest.raises(InputError, match="a frame holds 7 values"):
+        load_clips(folder, max_bad_share=1)
+
+
+def test_a_folder_name_that_no_system_allows_is_no_folder():
+    with pytest.raises(InputError, match="no data folder at"):
+        load_clips("x" * 5000)
+
+
+@pytest.mark.parametrize("name", ["line\nbreak", "bell\a", "not utf-8 \udcff"])
+@pytest.mark.parametrize("form", ["glosses", "MP_Data"])
+def test_a_folder_whose_name_cannot_be_printed_is_refused_as_a_gloss(tmp_path, signs, form, name):
+    write_form(tmp_path, form, signs)
+    (tmp_path / "book").rename(tmp_path / name)
+    with pytest.raises(InputError, match="expected a printable"):
+        load_clips(tmp_path)
+
+
+# The rest
+
+
+def test_class_names_are_the_glosses_with_training_clips(make_clip):
+    clips = [
+        make_clip("1", "tea"),
+        make_clip("2", "book"),
+        make_clip("3", "tea"),
+        make_clip("4", "pen", "test"),
+        make_clip("5", "sun", "test"),
+    ]
     train, val, _ = split_clips(clips)
     assert class_names(train) == ["book", "tea"]
     assert class_names(train) == class_names(train[::-1])

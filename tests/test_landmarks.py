@@ -1,10 +1,25 @@
-"""signlib.landmarks: which column of a frame is which landmark."""
+"""signlib.landmarks: which column of a frame is which landmark, and whether the data agrees."""
+
+import itertools
+import warnings
 
 import numpy as np
 import pytest
 
 from signlib import InputError
-from signlib.landmarks import EDGES, LAYOUTS, LIPS, columns, detect_layout, mirror_permutation, select_landmarks
+from signlib.landmarks import (
+    EDGES,
+    EYES,
+    LAYOUTS,
+    LIPS,
+    check_layout,
+    columns,
+    detect_layout,
+    mirror_permutation,
+    select_landmarks,
+)
+
+POSED = [name for name in LAYOUTS if name != "126"]
 
 
 @pytest.mark.parametrize(
@@ -26,9 +41,56 @@ def test_x_of_a_landmark_stands_in_its_column(landmark, column):
     assert columns("1629", [landmark]).tolist() == [column]
 
 
-def test_all_landmarks_cover_each_column_of_a_frame_once():
-    first = columns("1629", select_landmarks("all"))
-    assert first.tolist() == list(range(0, 1629, 3))
+@pytest.mark.parametrize(
+    ("layout", "landmark", "column"),
+    [  # by hand: a pose of 4 values a landmark takes 132 columns; the competition's face comes first, the pose third
+        ("1662", ("pose", 1), 4),
+        ("1662", ("pose", 32), 128),
+        ("1662", ("face", 0), 132),
+        ("1662", ("left_hand", 0), 1536),
+        ("1662", ("right_hand", 20), 1659),
+        ("258", ("pose", 16), 64),
+        ("258", ("left_hand", 0), 132),
+        ("258", ("right_hand", 0), 195),
+        ("225", ("left_hand", 20), 159),
+        ("225", ("right_hand", 20), 222),
+        ("126", ("left_hand", 0), 0),
+        ("126", ("right_hand", 20), 123),
+        ("543", ("face", 467), 1401),
+        ("543", ("left_hand", 0), 1404),
+        ("543", ("pose", 0), 1467),
+        ("543", ("right_hand", 0), 1566),
+        ("258", ("face", 0), -1),
+        ("225", ("face", 467), -1),
+        ("126", ("pose", 0), -1),
+    ],
+)
+def test_x_of_a_landmark_stands_in_its_column_in_each_layout(layout, landmark, column):
+    assert columns(layout, [landmark]).tolist() == [column]
+
+
+def test_an_unknown_layout_is_named_with_the_known_ones():
+    with pytest.raises(InputError, match="layout is '12'; expected one of 1629, 1662, 258, 225, 126, 543"):
+        columns("12", [("pose", 0)])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_all_landmarks_cover_each_column_of_a_frame_once(layout):
+    landmarks = select_landmarks("all", layout)
+    covered = [column + k for column in columns(layout, landmarks) for k in range(3)]
+    visibility = [3 + 4 * i for i in range(33)] if layout in ("1662", "258") else []
+    assert sorted(covered + visibility) == list(range(1629 if layout == "543" else int(layout)))
+    if layout == "1629":
+        assert columns(layout, landmarks).tolist() == list(range(0, 1629, 3))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_columns_are_those_of_the_same_body_written_in_that_layout(make_frames, lay_out, layout):
+    frames, landmarks = make_frames(3), select_landmarks("all", layout)
+    written = lay_out(frames, layout).reshape(3, -1)
+    assert written.shape[1] == LAYOUTS[layout].width
+    for k in range(3):
+        np.testing.assert_array_equal(written[:, columns(layout, landmarks) + k], frames[:, columns("1629", landmarks) + k])
 
 
 def test_a_landmark_that_a_layout_does_not_hold_has_no_column():
@@ -52,6 +114,57 @@ def test_parts_are_selected_in_the_order_of_a_frame(landmarks, counts):
     assert np.all(np.diff(columns("1629", selected)) > 0)
 
 
+HANDS = {"left_hand": 21, "right_hand": 21}
+WHOLE = {"pose": 33, "face": 468, **HANDS}
+
+
+@pytest.mark.parametrize(
+    ("layout", "landmarks", "counts"),
+    [
+        ("1629", "default", {"pose": 9, "face": 40, **HANDS}),
+        ("1662", "default", {"pose": 9, "face": 40, **HANDS}),
+        ("543", "default", {"pose": 9, "face": 40, **HANDS}),
+        ("258", "default", {"pose": 9, **HANDS}),
+        ("225", "default", {"pose": 9, **HANDS}),
+        ("126", "default", HANDS),
+        ("1629", "all", WHOLE),
+        ("1662", "all", WHOLE),
+        ("543", "all", WHOLE),
+        ("258", "all", {"pose": 33, **HANDS}),
+        ("225", "all", {"pose": 33, **HANDS}),
+        ("126", "all", HANDS),
+        ("126", "hands+all", HANDS),
+        ("225", "pose+hands", {"pose": 9, **HANDS}),
+        ("543", "eyes", {"face": 32}),
+        ("1662", "eyes+lips+hands", {"face": 72, **HANDS}),
+    ],
+)
+def test_each_layout_has_its_default_and_its_all(layout, landmarks, counts):
+    selected = select_landmarks(landmarks, layout)
+    assert {block: sum(b == block for b, _ in selected) for block, _ in selected} == counts
+    assert len(set(selected)) == len(selected)
+    assert (columns(layout, selected) >= 0).all()
+    assert list(selected) == sorted(selected, key=lambda landmark: (list(WHOLE).index(landmark[0]), landmark[1]))
+
+
+@pytest.mark.parametrize(
+    ("layout", "part", "held"),
+    [
+        ("126", "pose", "hands"),
+        ("126", "lips", "hands"),
+        ("126", "eyes", "hands"),
+        ("225", "lips", "hands, pose"),
+        ("225", "eyes", "hands, pose"),
+        ("258", "lips", "hands, pose"),
+        ("258", "eyes", "hands, pose"),
+    ],
+)
+@pytest.mark.parametrize("others", ["", "hands+", "all+"])
+def test_a_part_that_the_layout_lacks_is_refused_with_what_it_holds(layout, part, held, others):
+    with pytest.raises(InputError, match=rf"layout {layout} holds no {part}; it holds {held}(, all)?$"):
+        select_landmarks(others + part, layout)
+
+
 # MediaPipe's lip contours (FACEMESH_LIPS), each from the right corner of the mouth to the left one.
 CONTOURS = (
     (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291),
@@ -61,25 +174,39 @@ CONTOURS = (
 )
 
 
+# MediaPipe's eye contours (FACEMESH_RIGHT_EYE and FACEMESH_LEFT_EYE), the lower and the upper lids of both eyes, each from
+# the right eye's outer corner to the left eye's.
+LIDS = (
+    (33, 7, 163, 144, 145, 153, 154, 155, 133, 362, 382, 381, 380, 374, 373, 390, 249, 263),
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 362, 398, 384, 385, 386, 387, 388, 466, 263),
+)
+
+
+def test_eyes_are_the_32_landmarks_of_mediapipes_eye_contours():
+    assert list(EYES) == sorted({i for contour in LIDS for i in contour})
+    assert len(EYES) == 32
+
+
 def test_lips_are_the_40_landmarks_of_mediapipes_lip_contours():
     assert list(LIPS) == sorted({i for contour in CONTOURS for i in contour})
     assert len(LIPS) == 40
 
 
-def test_the_mirror_image_of_a_contour_is_the_contour_backwards():
-    mirror = mirror_permutation([("face", i) for i in LIPS])
-    for contour in CONTOURS:
-        assert tuple(LIPS[mirror[LIPS.index(i)]] for i in contour) == contour[::-1]
+@pytest.mark.parametrize(("part", "contours"), [(LIPS, CONTOURS), (EYES, LIDS)], ids=["lips", "eyes"])
+def test_the_mirror_image_of_a_contour_is_the_contour_backwards(part, contours):
+    mirror = mirror_permutation([("face", i) for i in part])
+    for contour in contours:
+        assert tuple(part[mirror[part.index(i)]] for i in contour) == contour[::-1]
 
 
 @pytest.mark.parametrize("landmarks", ["elbows", "hands+elbows", "", "hands+", "Hands"])
 def test_an_unknown_part_is_named_with_the_known_ones(landmarks):
     part = landmarks.removeprefix("hands+")
-    with pytest.raises(InputError, match=rf"unknown part '{part}'; expected 'default' or some of hands, pose, lips, all"):
+    with pytest.raises(InputError, match=rf"unknown part '{part}'; expected 'default' or some of hands, pose, lips, eyes, all"):
         select_landmarks(landmarks)
 
 
-@pytest.mark.parametrize("landmarks", ["default", "hands", "pose", "lips", "pose+lips"])
+@pytest.mark.parametrize("landmarks", ["default", "hands", "pose", "lips", "eyes", "pose+lips", "hands+eyes+lips"])
 def test_mirroring_twice_changes_nothing_and_swaps_hands_once(landmarks):
     selected = select_landmarks(landmarks)
     mirror = mirror_permutation(selected)
@@ -94,6 +221,7 @@ def test_mirroring_twice_changes_nothing_and_swaps_hands_once(landmarks):
         ("pose", 16): ("pose", 15),
         ("face", 61): ("face", 291),
         ("face", 13): ("face", 13),
+        ("face", 33): ("face", 263),
     }
     assert all(twins[a] == b for a, b in known.items() if a in twins)
 
@@ -103,15 +231,219 @@ def test_a_landmark_without_a_mirror_image_is_named():
         mirror_permutation(select_landmarks("all"))
 
 
-def test_the_layout_follows_from_the_width():
-    assert all(detect_layout(layout.width) == name for name, layout in LAYOUTS.items())
-    assert detect_layout(1629) == "1629"
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ((1629,), "1629"),
+        ((1662,), "1662"),
+        ((258,), "258"),
+        ((225,), "225"),
+        ((126,), "126"),
+        ((543, 3), "543"),
+        ((75, 3), "225"),
+        ((42, 3), "126"),
+    ],
+)
+def test_the_layout_follows_from_the_shape_of_a_frame(shape, name):
+    assert detect_layout(shape) == name
+    assert LAYOUTS[name].fits(shape)
 
 
-@pytest.mark.parametrize("width", [0, 1, 1628, 3258])
+def test_every_layout_is_detected_by_the_shape_that_it_names():
+    assert all(detect_layout(layout.shape) == name for name, layout in LAYOUTS.items())
+
+
+@pytest.mark.parametrize("width", [0, 1, 3, 42, 75, 543, 1628, 3258])
 def test_an_unknown_width_is_named_with_the_known_ones(width):
-    with pytest.raises(InputError, match=rf"a frame holds {width} values; .*1629"):
-        detect_layout(width)
+    with pytest.raises(InputError, match=rf"a frame holds {width} values; .*1629, 1662, 258, 225, 126 or 543 x 3 values"):
+        detect_layout((width,))
+
+
+@pytest.mark.parametrize("shape", [(543, 2), (543, 4), (3, 543), (75, 4), (553, 3), (1, 1629), (1629, 1), (21, 3), (0, 3)])
+def test_an_unknown_shape_is_named_with_the_known_ones(shape):
+    with pytest.raises(InputError, match=rf"a frame holds {shape[0]} x {shape[1]} values; .*1629"):
+        detect_layout(shape)
+    assert not any(layout.fits(shape) for layout in LAYOUTS.values())
+
+
+def test_1629_numbers_may_also_be_named_543_and_the_other_way_round():
+    assert all(LAYOUTS[name].fits(shape) for name in ("543", "1629") for shape in ((1629,), (543, 3)))
+    assert not any(LAYOUTS[name].fits((543, 3)) for name in ("1662", "258", "225", "126"))
+
+
+# Whether the data agrees
+
+POSE, FACE, LEFT, RIGHT = slice(0, 33), slice(33, 501), slice(501, 522), slice(522, 543)
+
+
+@pytest.fixture(scope="module")
+def six_bodies(make_frames):
+    """Six clips of 12 frames of layout 1629, as `(6, 12, 543, 3)`: the left wrist is to the right in the picture, as the
+    left shoulder is, each a shoulder width below its shoulder."""
+    bodies = np.stack([make_frames(12, seed).reshape(12, 543, 3) for seed in range(6)])
+    bodies[:, :, [15, 501], 0] += 0.6 - bodies[:, :, [15], 0]
+    bodies[:, :, [16, 522], 0] += 0.4 - bodies[:, :, [16], 0]
+    bodies[:, :, [15, 16, 501, 522], 1] += 0.7 - bodies[:, :, [15, 16, 15, 16], 1]
+    return bodies
+
+
+@pytest.fixture
+def bodies(six_bodies):
+    """A copy of `six_bodies`, to change."""
+    return six_bodies.copy()
+
+
+def written(lay_out, bodies, layout):
+    """The clips in a layout, as `(12, F)` each."""
+    return [lay_out(body.reshape(len(body), 1629), layout).reshape(len(body), -1) for body in bodies]
+
+
+def said(samples, layout, guessed=True):
+    """The warnings of `check_layout`."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        check_layout(samples, layout, guessed)
+    return [str(warning.message) for warning in told]
+
+
+@pytest.mark.parametrize("guessed", [True, False])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_data_in_its_own_layout_is_accepted_without_a_word(bodies, lay_out, layout, guessed):
+    assert said(written(lay_out, bodies, layout), layout, guessed) == []
+    assert said(written(lay_out, bodies * 1000 - 50, layout), layout, guessed) == []  # pixels, as well as shares of them
+    assert said([frames.astype(np.int16) for frames in written(lay_out, bodies * 1000, layout)], layout, guessed) == []
+
+
+@pytest.mark.parametrize("guessed", [True, False])
+@pytest.mark.parametrize("layout", POSED)
+def test_exchanged_hands_are_refused_with_the_order_that_would_fit(bodies, lay_out, layout, guessed):
+    bodies[:, :, [*range(501, 543)]] = bodies[:, :, [*range(522, 543), *range(501, 522)]]
+    order = {"258": "pose, right_hand, left_hand", "225": "pose, right_hand, left_hand"}
+    order |= {"543": "face, right_hand, pose, left_hand"}
+    expected = order.get(layout, "pose, face, right_hand, left_hand")
+    with pytest.raises(
+        InputError, match=rf"layout {layout} does not fit.* 0%.* order {expected}\b.*LAYOUTS in .*landmarks\.py"
+    ):
+        check_layout(written(lay_out, bodies, layout), layout, guessed)
+
+
+def test_hands_before_each_other_are_told_apart_too(bodies, lay_out):
+    bodies[:, :, [15, 501], 0] -= 0.14  # 0.3 shoulder widths apart: either wrist lies at either
+    assert said(written(lay_out, bodies, "225"), "225") == []
+    bodies[:, :, [*range(501, 543)]] = bodies[:, :, [*range(522, 543), *range(501, 522)]]
+    with pytest.raises(InputError, match="order pose, right_hand, left_hand"):
+        check_layout(written(lay_out, bodies, "225"), "225")
+
+
+@pytest.mark.parametrize(("is_", "taken"), [("543", "1629"), ("1629", "543")])
+@pytest.mark.parametrize("guessed", [True, False])
+def test_the_two_orders_of_1629_numbers_are_told_apart_by_the_data(bodies, lay_out, is_, taken, guessed):
+    samples = written(lay_out, bodies, is_)
+    with pytest.raises(InputError, match=rf"layout {taken} does not fit.*Set LAYOUT to {is_}\b"):
+        check_layout(samples, taken, guessed)
+    assert said(samples, is_, guessed) == []
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_any_order_of_the_blocks_is_refused_with_its_name_unless_it_is_that_of_the_layout(bodies, order):
+    names, parts = ("pose", "face", "left_hand", "right_hand"), (POSE, FACE, LEFT, RIGHT)
+    samples = [np.concatenate([body[:, parts[i]] for i in order], axis=1).reshape(12, 1629) for body in bodies[:3]]
+    if order == (0, 1, 2, 3):
+        assert said(samples, "1629") == []
+    else:
+        with pytest.raises(InputError, match=rf"order {', '.join(names[i] for i in order)}\b"):
+            check_layout(samples, "1629")
+
+
+@pytest.mark.parametrize(("layout", "seed"), list(zip(POSED, range(5), strict=True)))
+def test_hands_at_random_are_refused_when_guessed_and_warned_of_when_named(bodies, lay_out, layout, seed):
+    bodies[:, :, 501:] = np.random.default_rng(seed).uniform(2, 9, bodies[:, :, 501:].shape)
+    samples = written(lay_out, bodies, layout)
+    with pytest.raises(InputError, match=rf"layout {layout} does not fit.* 0%.*If you are sure .*{layout}, set LAYOUT"):
+        check_layout(samples, layout)
+    (warning,) = said(samples, layout, guessed=False)
+    assert f"layout {layout} does not fit" in warning
+
+
+@pytest.mark.parametrize("layout", ["1662", "258", "225"])
+@pytest.mark.parametrize("seed", range(8))
+def test_some_hands_elsewhere_are_tolerated_up_to_a_quarter(bodies, lay_out, layout, seed):
+    rng = np.random.default_rng(seed)
+    lost = rng.random((6, 12, 2)) < 0.2
+    away = rng.random((6, 12, 2)) < rng.choice([0.1, 0.2, 0.3, 0.4])
+    away[0, :3], lost[0, :3] = True, False
+    for side, (start, stop) in enumerate(((501, 522), (522, 543))):
+        bodies[:, :, start:stop][away[..., side]] += 5
+        bodies[:, :, start:stop][lost[..., side]] = rng.choice([0, np.nan])
+    share = 1 - away[~lost].mean()
+    samples = written(lay_out, bodies, layout)
+    if share >= 0.75:
+        assert said(samples, layout) == []
+    else:
+        with pytest.raises(InputError, match=rf"layout {layout} does not fit.* {share:.0%}"):
+            check_layout(samples, layout)
+
+
+@pytest.mark.parametrize("left", ["nothing", "no hands", "few hands", "no pose", "no shoulders", "no clips"])
+@pytest.mark.parametrize("value", [0, np.nan])
+@pytest.mark.parametrize("layout", POSED)
+def test_where_hands_or_pose_are_missing_nothing_is_said(bodies, lay_out, layout, left, value):
+    bodies[:, :, 501:] += 5  # not at the pose's wrists
+    hands = bodies[:, :, 501:].copy()
+    if left in ("nothing", "no hands", "few hands"):
+        bodies[:, :, 501:] = value
+    if left == "few hands":
+        bodies[:3, 0, 501:], bodies[3:6, 0, 501:522] = hands[:3, 0], hands[3:6, 0, :21]  # nine, one fewer than are judged
+    if left in ("nothing", "no pose"):
+        bodies[:, :, :33] = value
+    if left == "no shoulders":
+        bodies[:, :, 11:13] = value
+    samples = written(lay_out, bodies, layout)
+    assert said([] if left == "no clips" else samples, layout) == []
+    if left == "few hands":
+        bodies[0, 1, 501:] = hands[0, 1]
+        with pytest.raises(InputError, match="does not fit"):
+            check_layout(written(lay_out, bodies, layout), layout)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("place", [11, 15, 501])
+@pytest.mark.parametrize("layout", POSED)
+def test_huge_values_in_a_frame_say_nothing(bodies, lay_out, layout, place):
+    bodies[0, 3, place, :2] = -3e38, 3e38
+    bodies[1, 4, place, :2] = 3e38, 1e300
+    bodies[2, 5, place + 1, :2] = np.inf, -np.inf
+    check_layout(written(lay_out, bodies, layout), layout)
+
+
+@pytest.mark.parametrize("layout", POSED)
+def test_a_hand_is_judged_by_the_wrist_that_the_pose_has(bodies, lay_out, layout):
+    bodies[:, :, [16, *range(522, 543)]] = np.nan  # the right arm is never found
+    assert said(written(lay_out, bodies, layout), layout) == []
+    bodies[:, :, 501:522] += 5
+    with pytest.raises(InputError, match="does not fit"):
+        check_layout(written(lay_out, bodies, layout), layout)
+
+
+@pytest.mark.parametrize("guessed", [True, False])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_mirrored_clips_are_warned_of_once(bodies, lay_out, layout, guessed):
+    bodies[..., 0] = 1 - bodies[..., 0]
+    (warning,) = said(written(lay_out, bodies, layout), layout, guessed)
+    what = "hand" if layout == "126" else "shoulder"
+    assert f"in 100% of 72 frames the left {what} stands to the left" in warning and "mirrored" in warning
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_minority_of_mirrored_clips_is_not_warned_of(bodies, lay_out, layout):
+    bodies[:2, :, :, 0] = 1 - bodies[:2, :, :, 0]
+    assert said(written(lay_out, bodies, layout), layout) == []
+
+
+def test_few_frames_with_both_hands_say_nothing_of_left_and_right(bodies, lay_out):
+    bodies[..., 0] = 1 - bodies[..., 0]
+    bodies[:, 1:, 501:522] = 0
+    assert said(written(lay_out, bodies, "126"), "126") == []
 
 
 def test_the_edges_of_a_hand_are_five_fingers_and_a_palm():

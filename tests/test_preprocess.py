@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from signlib import InputError, Preprocessor
-from signlib.landmarks import LIPS, UPPER_BODY
+from signlib.landmarks import EYES, LAYOUTS, LIPS, UPPER_BODY
 from signlib.preprocess import resample
 
 SEEDS = range(6)
@@ -271,8 +271,109 @@ def test_output_shape_is_the_shape_of_the_features(make_frames, landmarks):
 def test_the_config_makes_an_equal_preprocessor(make_frames):
     preprocess = Preprocessor(7, "hands+pose", "truncate")
     twin = Preprocessor(**preprocess.config())
-    assert twin.config() == preprocess.config() == {"sequence_length": 7, "landmarks": "hands+pose", "long_clips": "truncate"}
+    config = {"sequence_length": 7, "landmarks": "hands+pose", "long_clips": "truncate", "layout": None}
+    assert twin.config() == preprocess.config() == config
     np.testing.assert_array_equal(twin(make_frames(20), "1629"), preprocess(make_frames(20), "1629"))
+
+
+@pytest.mark.parametrize("landmarks", ["default", "all", "hands"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_config_of_a_preprocessor_for_a_layout_makes_an_equal_one(make_frames, lay_out, layout, landmarks):
+    preprocess = Preprocessor(7, landmarks, layout=layout)
+    twin = Preprocessor(**preprocess.config())
+    assert twin.config() == preprocess.config() == Preprocessor(7, landmarks, "resample", layout).config()
+    assert (twin.selected, twin.blocks, twin.output_shape) == (preprocess.selected, preprocess.blocks, preprocess.output_shape)
+    frames = lay_out(make_frames(9), layout).reshape(9, -1)
+    np.testing.assert_array_equal(twin(frames, layout), preprocess(frames, layout))
+
+
+HELD = {"126": ["hands"], "225": ["hands", "pose"], "258": ["hands", "pose"]}  # the others hold everything
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("landmarks", ["default", "all", "hands", "pose", "lips", "eyes", "hands+pose", "eyes+hands+lips"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_same_body_in_each_layout_gives_the_same_points_bit_by_bit(make_frames, lay_out, layout, landmarks, seed):
+    with np.errstate(over="ignore"):
+        clip = damage(make_frames(14, seed), seed).astype([np.float64, np.float32, np.float16][seed])
+    written = lay_out(clip, layout).reshape(14, -1)
+    held = HELD.get(layout, ["hands", "pose", "lips", "eyes"])
+    if landmarks not in ("default", "all") and not set(landmarks.split("+")) <= set(held):
+        with pytest.raises(InputError, match=rf"layout {layout} holds no .*; it holds {', '.join(held)}"):
+            Preprocessor(10, landmarks, layout=layout)
+        return
+    here, there = Preprocessor(10, landmarks, layout=layout), Preprocessor(10, landmarks)
+    shared = [there.selected.index(landmark) for landmark in here.selected]
+    points = here.points(written, layout)
+    expected = there.points(clip, "1629")[:, shared]
+    assert points.dtype == expected.dtype == np.float32
+    np.testing.assert_array_equal(points.view(np.uint32), expected.view(np.uint32))
+    if len(shared) == len(there.selected):
+        np.testing.assert_array_equal(here(written, layout), there(clip, "1629"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_features_of_a_layout_are_those_of_the_parts_that_it_holds(make_frames, lay_out, layout):
+    clip = damage(make_frames(14), 3)
+    parts = "+".join(HELD.get(layout, ["hands", "pose", "lips"]))
+    default = Preprocessor(10, layout=layout)
+    assert default.output_shape == {"hands": (10, 87), "hands+pose": (10, 106), "hands+pose+lips": (10, 187)}[parts]
+    written = lay_out(clip, layout).reshape(14, -1)
+    np.testing.assert_array_equal(default(written, layout), Preprocessor(10, parts)(clip, "1629"))
+
+
+@pytest.mark.parametrize("layout", ["258", "1662"])
+def test_the_visibility_of_a_pose_is_not_seen(make_frames, lay_out, layout):
+    clip = lay_out(make_frames(14), layout)
+    other = clip.copy()
+    other[:, 3:132:4] = np.random.default_rng(0).choice([0, 1, np.nan, np.inf, -7], (14, 33))
+    for landmarks in ("default", "all"):
+        preprocess = Preprocessor(10, landmarks, layout=layout)
+        np.testing.assert_array_equal(preprocess(other, layout), preprocess(clip, layout))
+
+
+@pytest.mark.parametrize("layout", ["258", "1662"])
+def test_an_undetected_pose_with_visibility_is_missing_as_one_without(make_frames, lay_out, layout):
+    clip = lay_out(make_frames(8), layout)
+    clip[3, :132].reshape(33, 4)[:, :3] = 0  # zeros, and a visibility nevertheless
+    points = Preprocessor(10, "pose", layout=layout).points(clip, layout)
+    assert np.isnan(points[3]).all() and not np.isnan(np.delete(points, 3, axis=0)).any()
+
+
+@pytest.mark.parametrize("layout", ["126", "225", "258"])
+def test_landmarks_that_a_clip_does_not_hold_are_missing_throughout(make_frames, lay_out, layout):
+    clip = make_frames(12)
+    preprocess = Preprocessor(10)  # of the default of 1629, as a model of such clips has it
+    points = preprocess.points(lay_out(clip, layout).reshape(12, -1), layout)
+    absent = [i for block in {"126": ("pose", "face")}.get(layout, ("face",)) for i in preprocess.blocks[block]]
+    expected = preprocess.points(clip, "1629")
+    expected[:, absent] = np.nan
+    np.testing.assert_array_equal(points, expected)
+    features = preprocess.features(points)
+    assert np.isfinite(features).all()
+    assert features[:, -5:].max(axis=0).tolist() == [float(layout != "126"), 0, 1, 1, 1]
+
+
+def test_the_eyes_are_seen_where_they_are_asked_for_and_nothing_else_of_the_face(make_frames):
+    clip, preprocess = make_frames(10), Preprocessor(16, "eyes")
+    before = preprocess(clip, "1629")
+    for i in set(range(468)) - set(EYES):
+        clip[:, 99 + 3 * i : 102 + 3 * i] = 5
+    clip[:, :99], clip[:, 1503:] = 7, np.nan
+    np.testing.assert_array_equal(preprocess(clip, "1629"), before)
+    clip[:, 99 + 3 * 33] += 1
+    assert not np.array_equal(preprocess(clip, "1629"), before)
+
+
+@pytest.mark.parametrize("layout", ["12", "", "1629x", None])
+def test_frames_of_an_unknown_layout_are_refused(make_frames, layout):
+    with pytest.raises(InputError, match="expected one of 1629, 1662, 258, 225, 126, 543"):
+        Preprocessor(10).points(make_frames(3), layout)
+
+
+def test_a_preprocessor_for_an_unknown_layout_is_refused():
+    with pytest.raises(InputError, match="layout is '12'; expected one of 1629"):
+        Preprocessor(10, layout="12")
 
 
 @pytest.mark.parametrize("landmarks", ["default", "all"])
@@ -296,6 +397,8 @@ def test_what_comes_in_is_not_modified(make_frames, landmarks):
         ({"sequence_length": 50.0}, "sequence_length is 50.0; expected a whole number"),
         ({"sequence_length": "50"}, "sequence_length is '50'; expected a whole number"),
         ({"landmarks": "legs"}, "unknown part 'legs'"),
+        ({"landmarks": "lips", "layout": "225"}, "layout 225 holds no lips; it holds hands, pose"),
+        ({"landmarks": "hands+pose", "layout": "126"}, "layout 126 holds no pose; it holds hands"),
     ],
 )
 def test_a_wrong_argument_is_named_with_what_is_expected(arguments, message):

@@ -11,7 +11,7 @@ import pytest
 import signlib
 from signlib.device import keras
 from signlib.errors import InputError, TrainingError
-from signlib.runs import PARAMETERS
+from signlib.parameters import PARAMETERS
 from signlib.safe_save import make_record
 from signlib.training import MONITORS, check_labels, check_one_hot, fit, publish_best
 

@@ -30,8 +30,9 @@ def train(*arguments, cwd=None):
     return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=cwd)
 
 
-def papermill(notebook, out, **parameters):
+def papermill(notebook, out, *options, **parameters):
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(runs.ROOT / "notebooks" / notebook), str(out)]
+    command += options
     for name, value in parameters.items():
         command += ["-r" if isinstance(value, str) else "-p", name, str(value)]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=out.parent)
@@ -111,11 +112,33 @@ def test_audit_shows_the_data_and_what_is_left_out(sample, tmp_path, write_clips
     assert "00003" in str(nbformat.read(tmp_path / "out.ipynb", 4).cells)
 
 
+def test_a_tree_of_single_frames_is_trained_on_as_it_lies(sample, tmp_path):
+    for clip in signlib.load_clips(sample):
+        frames = clip.read()
+        pose = np.pad(frames[:, :99].reshape(-1, 33, 3), ((0, 0), (0, 0), (0, 1)), constant_values=0.9).reshape(-1, 132)
+        folder = tmp_path / "MP_Data" / clip.gloss / clip.video_id
+        folder.mkdir(parents=True)
+        for number, frame in enumerate(np.concatenate([pose, frames[:, 1503:]], axis=1)):
+            np.save(folder / f"{number}.npy", frame)
+    done = train("--data", tmp_path, "--recipe", "quick", "--epochs", 1, "--glosses", "see, left, hide", "--models-dir",
+                 tmp_path / "models", "--run-dir", tmp_path / "run")  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "layout        258; 51 landmarks a frame are used: pose 9, left hand 21, right hand 21" in done.stdout
+    loaded = signlib.load_model(tmp_path / "models/lstm_model.h5")
+    assert loaded.classes == ["hide", "left", "see"] and loaded.record["layout"] == "258"
+    assert loaded.preprocessor.output_shape == (50, 2 * 51 + 3 + 1)
+    with np.load(tmp_path / "run/predictions.npz") as saved:
+        video_id, expected = saved["video_ids"][0], saved["probabilities"][0]
+    assert loaded.predict(tmp_path / "MP_Data" / video_id, top=1)[0][1] == pytest.approx(expected.max(), abs=1e-5)
+
+
 def test_plain_papermill_works_and_refuses_a_misspelt_parameter(sample, tmp_path):
-    done = papermill("2_train.ipynb", tmp_path / "out.ipynb", DATA=sample, EPOCHS=1, BATCH_SIZE=8,
+    recipe = ["-f", str(runs.ROOT / "notebooks" / "recipes" / "quick.yaml")]
+    done = papermill("2_train.ipynb", tmp_path / "out.ipynb", *recipe, DATA=sample, EPOCHS=1, BATCH_SIZE=8,
                      MODELS_DIR=tmp_path / "models", RUN_DIR=tmp_path / "run")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert signlib.load_model(tmp_path / "models" / "lstm_model.h5").record["parameters"]["BATCH_SIZE"] == 8
+    parameters = signlib.load_model(tmp_path / "models" / "lstm_model.h5").record["parameters"]
+    assert [parameters[name] for name in ("BATCH_SIZE", "EPOCHS", "LEARNING_RATE")] == [8, 1, 1e-3]
     done = papermill("2_train.ipynb", tmp_path / "out2.ipynb", EPOHCS=3)
     assert done.returncode != 0 and "unknown parameter EPOHCS: did you mean EPOCHS?" in done.stderr
 
@@ -132,7 +155,7 @@ def test_bad_data_ends_with_status_2_and_a_message(tmp_path):
     (tmp_path / "WLASL_v0.3.json").write_text("[]")
     done = train("--data", tmp_path, "--run-dir", tmp_path / "run")
     assert done.returncode == 2 and "Traceback" not in done.stdout + done.stderr
-    assert "00001.npy: a frame holds 7 values" in done.stderr and done.stdout.splitlines()[-1] == str(tmp_path / "run")
+    assert "00001: a frame holds 7 values" in done.stderr and done.stdout.splitlines()[-1] == str(tmp_path / "run")
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
 
 

@@ -1,0 +1,116 @@
+"""The frames of one clip on disk: a .npy file of many frames, or a folder of .npy files of one frame each."""
+
+import pathlib
+import re
+
+import numpy as np
+
+from signlib.errors import InputError
+
+
+def keypoint_files(folder):
+    """Returns the paths of a folder's .npy files, sorted by video id, without hidden ones such as macOS leaves behind."""
+    visible = (path for path in pathlib.Path(folder).glob("*.npy") if not path.name.startswith("."))
+    return sorted(visible, key=lambda path: path.stem)
+
+
+def frame_files(folder):
+    """Returns the paths of a folder's frames in their order, by the number that ends each name: `0.npy`, `frame_12.npy`.
+
+    Raises InputError, naming the folder, where a name has no number, or a number is missing or there twice.
+    """
+    numbered = {}
+    for path in keypoint_files(folder):
+        number = re.search(r"\d+$", path.stem)
+        if number is None:
+            raise InputError(f"{folder} holds {path.name}; expected frames by their number, 0.npy, 1.npy and so on")
+        if (other := numbered.setdefault(int(number[0]), path)) is not path:
+            raise InputError(f"{folder} holds {other.name} and {path.name}; expected one file a frame")
+    if not numbered:
+        raise InputError(f"{folder} holds no .npy file; expected frames by their number, 0.npy, 1.npy and so on")
+    first, last = min(numbered), max(numbered)
+    if gap := next((n for n in range(first, last) if n not in numbered), None):
+        raise InputError(f"{folder} lacks frame {gap} of {first} to {last}: extract this clip again, or number without gaps")
+    return [numbered[n] for n in sorted(numbered)]
+
+
+def open_frames(path, mmap_mode="r"):
+    """Returns the frames `(T, F)`, or `(T, N, 3)` as the file has them, of a .npy file, by default mapped, not read; of a
+    folder of frames, read. Never unpickles.
+
+    Raises InputError, naming the file, where it is anything but such an array of real numbers with T > 0.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir() and path.suffix != ".npy":
+        return _stack(path)
+    frames = _open_array(path, mmap_mode)
+    if frames.ndim == 1:
+        raise InputError(
+            f"{path} has shape {frames.shape}; expected (frames, values), such as (60, 1629). "
+            "A clip of one frame a file is a folder of its own: MP_Data/<gloss>/<sequence>/<frame>.npy"
+        )
+    if frames.ndim not in (2, 3):
+        raise InputError(f"{path} has shape {frames.shape}; expected (frames, values), such as (60, 1629)")
+    if len(frames) == 0:
+        raise InputError(f"{path} has no frames")
+    return frames
+
+
+def holds_one_frame(path):
+    """Returns whether a .npy file is one frame, `(F,)` or `(N, 3)`, rather than a clip. Raises InputError as `open_frames`."""
+    return _is_frame(_open_array(pathlib.Path(path), "r"))
+
+
+def count_frames(path):
+    """Returns T of a clip, from the file's header or by counting the files of its folder."""
+    path = pathlib.Path(path)
+    return len(frame_files(path)) if path.is_dir() else len(open_frames(path))
+
+
+def file_ends(path, count):
+    """Returns the first and the last `count` bytes of a clip: of its file, or of its first and its last frame's."""
+    path = pathlib.Path(path)
+    files = frame_files(path) if path.is_dir() else [path]
+    with files[0].open("rb") as first, files[-1].open("rb") as last:
+        last.seek(-min(count, files[-1].stat().st_size), 2)
+        return first.read(count) + last.read()
+
+
+def _stack(folder):
+    if (first := next(iter(keypoint_files(folder)), None)) and not holds_one_frame(first):
+        raise InputError(
+            f"{first} holds {_open_array(first, 'r').shape}; expected one frame, such as (1662,). Files that hold whole "
+            "clips stand as <gloss>/<clip>.npy: set DATA to the folder that holds the folders of the glosses"
+        )
+    frames = []
+    for path in frame_files(folder):
+        frame = _open_array(path, None)
+        if frames and frame.shape != frames[0].shape:
+            raise InputError(f"{path} has shape {frame.shape}; expected {frames[0].shape}, as the frames before it")
+        frames.append(frame)
+    return np.stack(frames)
+
+
+def _is_frame(array):
+    return array.ndim == 1 or (array.ndim == 2 and array.shape[1] <= 4)  # a row a landmark, as (543, 3)
+
+
+def _open_array(path, mmap_mode):
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} cannot be read: not a file")  # a pipe would be waited for
+    try:
+        with path.open("rb") as file:
+            magic = file.read(6)
+        if magic != b"\x93NUMPY":
+            raise InputError(f"{path} is not a .npy array" + (", but an .npz archive" if magic[:2] == b"PK" else ""))
+        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except InputError:
+        raise
+    except Exception as error:  # NumPy's parser also lets TokenError and others through
+        reason = "Python objects" if "allow_pickle" in str(error) else str(error).partition("\n")[0]
+        raise InputError(f"{path} is not a .npy array of numbers ({reason})") from None
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds values of type {array.dtype}; expected real numbers")
+    return array

@@ -1,0 +1,159 @@
+"""Which clips a folder holds and what each means: by a WLASL json, or by the names of folders."""
+
+import json
+import pathlib
+from dataclasses import dataclass
+
+from signlib.errors import InputError
+from signlib.files import is_folder
+from signlib.frames import keypoint_files
+
+LABELS_NAME = "WLASL_v0.3.json"
+SPLIT_NAMES = dict.fromkeys(["train", "training"], "train") | dict.fromkeys(["test", "testing"], "test")
+SPLIT_NAMES |= dict.fromkeys(["val", "valid", "validation", "dev"], "val")
+FORMS = (
+    f"expected <video_id>.npy files with a {LABELS_NAME} in or beside their folder, or a folder a gloss (<gloss>/<clip>.npy), "
+    "or one frame a file (<gloss>/<sequence>/<frame>.npy)"
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that was not used, and why. kind: "file" (it cannot be read as keypoints), "label" (its label is
+    missing or contradicts itself) or "missing" (labelled, but no such file)."""
+
+    video_id: str
+    kind: str
+    reason: str
+
+
+def find_clips(data_dir, labels=None):
+    """Returns `(folder, {video_id: path}, {video_id: (gloss, signer, split)}, problems)` of a data folder in one of three
+    forms, told apart by where its .npy files lie:
+
+    - `<video_id>.npy`, with `labels`, or else a `WLASL_v0.3.json` in the folder or beside it;
+    - `<gloss>/<clip>.npy`: the id is `gloss/clip`;
+    - `<gloss>/<sequence>/<frame>.npy`, one frame a file: the id is `gloss/sequence`, the path that folder.
+
+    Where the folder holds nothing but one folder of these, that one is meant: `folder` says which. Nothing but names is
+    read. Raises InputError, with what was found and what to rename, for anything else.
+    """
+    folder = pathlib.Path(data_dir)
+    if not is_folder(folder):
+        raise InputError(f"no data folder at {folder}; {FORMS}. Set DATA to yours")
+    while not (files := keypoint_files(folder)) and len(parts := _folders(folder)) == 1:
+        folder = parts[0]
+    if files:
+        entries, problems = read_labels(labels or find_labels(folder, one_gloss=folder != pathlib.Path(data_dir)))
+        return folder, {path.stem: path for path in files}, entries, problems
+    if not parts:
+        raise InputError(f"no .npy file in {data_dir}; {FORMS}")
+
+    named = ", ".join(part.name for part in parts[:5])
+    json_file = labels or (folder / LABELS_NAME if (folder / LABELS_NAME).is_file() else None)
+    if json_file:
+        raise InputError(
+            f"{json_file} names <video_id>.npy files, but {folder} has none: the .npy files lie in its folders {named}. "
+            "Set DATA to one of these; or, if they are named after glosses, move the json away and leave LABELS empty"
+        )
+    if {part.name.lower() for part in parts} <= SPLIT_NAMES.keys():
+        raise InputError(
+            f"{folder} holds folders that are named after splits: {named}. Expected folders named after glosses: set DATA to "
+            f"one of them, such as {max(parts, key=lambda part: 'train' in part.name.lower())}, or move the folders of all "
+            "glosses into one"
+        )
+    if strange := [part.name for part in parts if not part.name.isprintable()]:
+        raise InputError(f"{folder} holds a folder named {strange[0]!a}; expected a printable gloss: rename it")
+    flat = [part for part in parts if _holds_files(part)]
+    nested = [part for part in parts if _folders(part)]
+    if flat and nested:
+        raise InputError(
+            f"{folder} mixes two forms: {flat[0].name} holds .npy files, {nested[-1].name} folders of them; {FORMS}. "
+            "Move away what is no gloss"
+        )
+    clips = keypoint_files if flat else _folders
+    paths = {f"{part.name}/{path.stem if flat else path.name}": path for part in parts for path in clips(part)}
+    entries = {video_id: (video_id.partition("/")[0], -1, "") for video_id in paths}
+    sequences = [] if flat else [f"{part.name}/{path.name}" for part in parts for path in _visible(part)]
+    empty = [Problem(s, "missing", "its folder holds no .npy file") for s in sorted(sequences) if s not in paths]
+    return folder, paths, entries, empty
+
+
+def _visible(folder):
+    return [path for path in folder.glob("*") if path.is_dir() and not path.name.startswith(".")]
+
+
+def _signer(value):
+    """A signer's number or name; -1 where the labels give neither. 7, 7.0 and "7" are one signer."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return int(text) if text.isdecimal() and len(text) < 16 else -1 if text in ("", "-1") else text
+
+
+def _folders(folder, depth=4):
+    """The visible folders in `folder` that hold .npy files, at most `depth` levels down; sorted by name."""
+    return sorted(path for path in _visible(folder) if _holds_files(path) or (depth > 1 and _folders(path, depth - 1)))
+
+
+def _holds_files(folder):
+    return any(not path.name.startswith(".") for path in folder.glob("*.npy"))
+
+
+def find_labels(data_dir, one_gloss=False):
+    """Returns the path of `WLASL_v0.3.json` in a data folder or beside it; raises InputError where there is none, naming
+    what else there is. one_gloss: the folder may be that of a gloss, the only one, which the error then says."""
+    data_dir = pathlib.Path(data_dir)
+    places = [data_dir, data_dir.absolute().parent]
+    for place in places:
+        if (place / LABELS_NAME).is_file():
+            return place / LABELS_NAME
+    others = [path for place in places for path in sorted(place.glob("*.json")) if not path.name.startswith(".")]
+    advice = f"Set LABELS to your json, if it is {others[0]}" if len(others) == 1 else "Set LABELS to your json"
+    if one_gloss:
+        without = f"if {data_dir.name} is a gloss, put the folder of a second one beside it"
+    elif glosses := _folders(data_dir):
+        without = f"if {glosses[0].name} is a gloss, move {keypoint_files(data_dir)[0].name} out of {data_dir}"
+    else:
+        without = f"without one, sort the files into a folder a gloss: {data_dir}/<gloss>/<clip>.npy"
+    raise InputError(
+        f"no labels: neither {places[0] / LABELS_NAME} nor {places[1] / LABELS_NAME} exists. {advice}; or, {without}"
+    )
+
+
+def read_labels(path):
+    """Returns `({video_id: (gloss, signer, split)}, problems)` of a WLASL json. An id with two glosses is a problem and
+    has no entry. Ids are strings; a whole number, as some tools rewrite them, gets back its leading zeros (five digits).
+    Raises InputError naming the file and the place in it."""
+    path = pathlib.Path(path)
+    try:
+        table = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read the labels {path}: {error.strerror}. Set LABELS to your json file") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not json ({error}); expected WLASL's list of {{gloss, instances}}") from None
+    entries, conflicts = {}, {}
+    if not isinstance(table, list):
+        raise InputError(f"{path} holds a {type(table).__name__}; expected WLASL's list of {{gloss, instances}}")
+    for row, word in enumerate(table):
+        if not (isinstance(word, dict) and isinstance(word.get("gloss"), str) and isinstance(word.get("instances"), list)):
+            raise InputError(f"{path}: entry {row} is not {{gloss: text, instances: list}}")
+        if not word["gloss"].strip() or not word["gloss"].isprintable():
+            raise InputError(f"{path}: entry {row} has the gloss {word['gloss']!r}; expected a printable text")
+        for instance in word["instances"]:
+            video_id = instance.get("video_id") if isinstance(instance, dict) else None
+            if isinstance(video_id, bool) or not isinstance(video_id, str | int):
+                raise InputError(f"{path}: an instance of gloss {word['gloss']!r} has no video_id; found {instance!r:.80}")
+            video_id = f"{video_id:05d}" if isinstance(video_id, int) else video_id
+            split = str(instance.get("split") or "").strip().lower()
+            entry = word["gloss"], _signer(instance.get("signer_id")), SPLIT_NAMES.get(split, split)
+            if entries.setdefault(video_id, entry)[0] != entry[0]:
+                conflicts.setdefault(video_id, {entries[video_id][0]}).add(entry[0])
+            elif entry[2] == "test":  # listed twice: what is test anywhere is never trained on
+                entries[video_id] = entry
+    for video_id in conflicts:
+        del entries[video_id]
+    return entries, [
+        Problem(video_id, "label", f"the labels give it {len(glosses)} glosses: {', '.join(sorted(glosses))}")
+        for video_id, glosses in sorted(conflicts.items())
+    ]

@@ -1,0 +1,70 @@
+"""Parameters are checked before anything runs."""
+
+import pytest
+
+from signlib import runs
+from signlib.errors import InputError
+from signlib.parameters import AUDIT_PARAMETERS, DIAGNOSE_PARAMETERS, PARAMETERS, check_parameters
+
+
+def test_the_table_and_the_notebook_agree(given):
+    cell = runs.notebook_parameters()
+    assert list(cell) == list(PARAMETERS)
+    assert all(why and default is not None for default, why in cell.values())
+    assert check_parameters(given) == given
+    for table, notebook in ((AUDIT_PARAMETERS, "1_audit"), (DIAGNOSE_PARAMETERS, "3_diagnose")):
+        cell = runs.notebook_parameters(runs.ROOT / "notebooks" / f"{notebook}.ipynb")
+        assert set(cell) == set(table)
+        check_parameters({name: default for name, (default, _) in cell.items()}, table)
+
+
+def test_the_notes_values_are_the_defaults(given):
+    notes = {
+        "BATCH_SIZE": 32,
+        "EPOCHS": 100,
+        "VALIDATION_SPLIT": 0.2,
+        "LEARNING_RATE": 3e-4,
+        "DROPOUT_RATE": 0.5,
+        "L2_REGULARIZATION": 1e-5,
+        "CLIP_NORM": 1.0,
+        "ADAM_EPSILON": 1e-7,
+        "PATIENCE": 15,
+        "MONITOR": "val_loss",
+    }
+    assert {name: given[name] for name in notes} == notes
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("EPOHCS", 3, "unknown parameter EPOHCS: did you mean EPOCHS?"),
+        ("epochs", 3, "unknown parameter epochs: did you mean EPOCHS?"),
+        ("whatever", 3, "unknown parameter whatever: the parameters are DATA"),
+        ("BATCH_SIZE", 0, "BATCH_SIZE = 0: expected a whole number from 1 to 4096"),
+        ("BATCH_SIZE", 8.0, "BATCH_SIZE = 8.0: expected a whole number"),
+        ("BATCH_SIZE", True, "BATCH_SIZE = True: expected a whole number"),
+        ("BATCH_SIZE", "8", "BATCH_SIZE = '8': expected a whole number"),
+        ("BATCH_SIZE", None, "BATCH_SIZE = None: expected a whole number"),
+        ("LEARNING_RATE", float("nan"), "LEARNING_RATE = nan: expected a number from 1e-08 to 1"),
+        ("DROPOUT_RATE", 1, "DROPOUT_RATE = 1.0: expected a number from 0 to 0.95"),
+        ("SAMPLE", 1, "SAMPLE = 1: expected True or False"),
+        ("SPLIT", "random", "SPLIT = 'random': expected one of stratified, official, signer"),
+        ("LANDMARKS", "hands+nose", "unknown part 'nose'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(given, name, value, message):
+    with pytest.raises(InputError) as error:
+        check_parameters(given | {name: value})
+    assert message in str(error.value)
+
+
+def test_whole_numbers_pass_where_a_number_is_meant(given):
+    checked = check_parameters(given | {"CLIP_NORM": 2})
+    assert checked["CLIP_NORM"] == 2.0 and isinstance(checked["CLIP_NORM"], float)
+
+
+def test_the_notebooks_own_variables_do_not_disturb_a_second_run_of_the_cell(given):
+    later = given | {"parameters": {}, "share": 0.8, "In": ["x"], "_": 3, "runs": runs}
+    assert check_parameters(later) == given
+    with pytest.raises(InputError, match="EPOHCS"):
+        check_parameters(later | {"EPOHCS": 3})
