@@ -62,7 +62,12 @@ def read_arguments(arguments):
         print("\n".join(f"{name:12} {line}" for name, line in recipes().items()))
         parser.exit()
     values = {name: default for name, (default, _) in cell.items()}
-    values |= read_recipe(given.recipe) if given.recipe is not None else {}
+    if given.recipe is not None:
+        values |= read_recipe(given.recipe)
+        try:
+            check_parameters(values)
+        except InputError as error:
+            raise InputError(f"recipe {given.recipe}: {error}") from None
     for name in cell:
         if (text := getattr(given, name)) is not None:
             values[name] = PARAMETERS[name].parse(name, text)
@@ -75,7 +80,7 @@ def read_arguments(arguments):
 def recipes():
     """Returns {name: what it is for} of notebooks/recipes: the first line of each file is a comment that says it."""
     paths = sorted(RECIPES.glob("*.yaml"))
-    return {path.stem: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for path in paths}
+    return {path.stem: path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].lstrip("# ") for path in paths}
 
 
 def read_recipe(name):
@@ -84,8 +89,8 @@ def read_recipe(name):
         raise InputError(f"no recipe {name!r}; the recipes are {', '.join(recipes())}")
     path = RECIPES / f"{name}.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, UnicodeError) as error:
         raise InputError(f"{path} is not yaml: {str(error).splitlines()[0]}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path} holds {values!r:.40}; expected lines such as EPOCHS: 15")

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from signlib.agreement import check_layout
 from signlib.errors import InputError
 from signlib.frames import count_frames, file_ends, open_frames
 from signlib.labels import Problem, find_clips
-from signlib.landmarks import LAYOUTS, check_layout, detect_layout
+from signlib.landmarks import LAYOUTS, detect_layout
 
 FINGERPRINT_BYTES = 4096  # of the start and of the end of a clip: a new recording differs there, and 20 GB stay unread
 CHECKED_CLIPS = 30  # are read to see whether the layout is right
@@ -66,7 +67,7 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
 
     labels: the json of a flat folder; by default `WLASL_v0.3.json` in it or beside it.
     layout: the name of a layout, or "auto": what the frames of most files hold, by their shape. Either is held against
-    some of the clips: see `landmarks.check_layout`.
+    some of the clips: see `agreement.check_layout`.
     max_bad_share: the largest share of files that may be unreadable, empty or of another layout; each one is left out and
     listed in `.problems` with its reason.
 
@@ -106,7 +107,8 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
         kinds = {re.sub(r"\d", "", p.reason): p for p in reversed(bad)}
         examples = "; ".join(f"{p.video_id}: {p.reason}" for p in list(kinds.values())[:-4:-1])
         if len(bad) == len(paths):
-            raise InputError(f"none of the {len(paths)} files in {folder} can be used ({examples})")
+            hint = f". If {folder.name} is a gloss, put a second one beside it" if folder != pathlib.Path(data_dir) else ""
+            raise InputError(f"none of the {len(paths)} clips in {folder} can be used ({examples}){hint}")
         raise InputError(
             f"{len(bad)} of {len(paths)} files in {folder} cannot be used ({examples}). Expected at most a share of "
             f"{max_bad_share:g}: mend the files, or raise MAX_BAD_SHARE to train on the rest"
@@ -116,7 +118,8 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
             f"none of the {len(paths)} files in {folder} has a label, {next(iter(paths.values())).name} for one; "
             f"the labels list {', '.join(list(entries)[:3]) or 'no id'}. Set LABELS to the json of these files"
         )
-    check_layout([clip.read() for clip in clips[:: -(-len(clips) // CHECKED_CLIPS)]], layout, guessed)
+    looked_at = {clip.video_id: clip.read() for clip in clips[:: -(-len(clips) // CHECKED_CLIPS)]}
+    check_layout(looked_at, layout, guessed, max_bad_share)
     return Clips(clips, folder, layout, problems, digest.hexdigest())
 
 
@@ -161,6 +164,7 @@ def describe(clips, train, val, test, preprocessor):
         for block, indices in preprocessor.blocks.items():
             lost[block] += np.isnan(points[:, indices, 0]).all(axis=1).mean() / len(looked)
     parts = ", ".join(f"{block} {len(indices)}" for block, indices in preprocessor.blocks.items()).replace("_", " ")
+    missing = ", ".join(f"{block} {100 * lost[block]:.0f} %" for block in preprocessor.blocks).replace("_", " ")
     long = sum(length > preprocessor.sequence_length for length in lengths)
     lines = [
         f"{len(clips)} clips of {len({clip.gloss for clip in clips})} glosses, in {clips.folder}",
@@ -169,7 +173,7 @@ def describe(clips, train, val, test, preprocessor):
         f"clips a gloss {min(per_gloss.values())} to {max(per_gloss.values())} for training, {len(per_gloss)} glosses",
         f"frames a clip {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}; {long} training clips have more "
         f"than {preprocessor.sequence_length} ({preprocessor.long_clips})",
-        "missing parts " + ", ".join(f"{block} {100 * lost[block]:.0f} %" for block in preprocessor.blocks) + " of frames",
+        f"missing parts {missing} of frames",
         f"not used      {len(kinds['file'])} files, {len(kinds['label'])} without a usable label; "
         f"{len(kinds['missing'])} labelled clips have no file",
     ]
@@ -179,4 +183,9 @@ def describe(clips, train, val, test, preprocessor):
         if shared := sum(clip.signer in seen for clip in side):
             lines.append(f"leak          {shared} of {len(side)} {name} clips show a signer who is also in training: expect")
             lines.append("              less on new people")
+    if unknown := sum(clip.signer == -1 for clip in train + val):
+        lines.append(
+            f"leak          unknown: {unknown} of {len(train) + len(val)} clips name no signer, so nobody can say whether"
+        )
+        lines.append("              those who judge show people who are also in training: expect less on new ones")
     return "\n".join(lines)

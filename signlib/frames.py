@@ -77,18 +77,20 @@ def file_ends(path, count):
 
 
 def _stack(folder):
-    if (first := next(iter(keypoint_files(folder)), None)) and not holds_one_frame(first):
-        raise InputError(
-            f"{first} holds {_open_array(first, 'r').shape}; expected one frame, such as (1662,). Files that hold whole "
-            "clips stand as <gloss>/<clip>.npy: set DATA to the folder that holds the folders of the glosses"
-        )
+    if first := next(iter(keypoint_files(folder)), None):
+        shape = _open_array(first, "r").shape
+        if not holds_one_frame(first) and shape[:1] != (1,):
+            raise InputError(
+                f"{first} holds {shape}; expected one frame, such as (1662,). Files that hold whole clips stand as "
+                f"<gloss>/<clip>.npy: set DATA to {folder.parent}, if {folder.name} is a gloss"
+            )
     frames = []
     for path in frame_files(folder):
         frame = _open_array(path, None)
         if frames and frame.shape != frames[0].shape:
             raise InputError(f"{path} has shape {frame.shape}; expected {frames[0].shape}, as the frames before it")
         frames.append(frame)
-    return np.stack(frames)
+    return np.concatenate(frames) if frames[0].shape[:1] == (1,) else np.stack(frames)
 
 
 def _is_frame(array):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 from dataclasses import dataclass
 
 from signlib.errors import InputError
@@ -11,6 +12,7 @@ from signlib.frames import keypoint_files
 LABELS_NAME = "WLASL_v0.3.json"
 SPLIT_NAMES = dict.fromkeys(["train", "training"], "train") | dict.fromkeys(["test", "testing"], "test")
 SPLIT_NAMES |= dict.fromkeys(["val", "valid", "validation", "dev"], "val")
+UNKNOWN_SIGNERS = {"", "unknown", "none", "null", "nan", "n/a", "?"}
 FORMS = (
     f"expected <video_id>.npy files with a {LABELS_NAME} in or beside their folder, or a folder a gloss (<gloss>/<clip>.npy), "
     "or one frame a file (<gloss>/<sequence>/<frame>.npy)"
@@ -59,8 +61,7 @@ def find_clips(data_dir, labels=None):
     if {part.name.lower() for part in parts} <= SPLIT_NAMES.keys():
         raise InputError(
             f"{folder} holds folders that are named after splits: {named}. Expected folders named after glosses: set DATA to "
-            f"one of them, such as {max(parts, key=lambda part: 'train' in part.name.lower())}, or move the folders of all "
-            "glosses into one"
+            f"one of them, such as {max(parts, key=lambda part: 'train' in part.name.lower())}"
         )
     if strange := [part.name for part in parts if not part.name.isprintable()]:
         raise InputError(f"{folder} holds a folder named {strange[0]!a}; expected a printable gloss: rename it")
@@ -68,8 +69,13 @@ def find_clips(data_dir, labels=None):
     nested = [part for part in parts if _folders(part)]
     if flat and nested:
         raise InputError(
-            f"{folder} mixes two forms: {flat[0].name} holds .npy files, {nested[-1].name} folders of them; {FORMS}. "
+            f"{folder} mixes two forms: {flat[0].name} holds .npy files, {nested[-1].name} holds folders of them; {FORMS}. "
             "Move away what is no gloss"
+        )
+    if deep := [path for part in nested for path in _folders(part) if not _holds_files(path)]:
+        raise InputError(
+            f"{deep[0]} holds no .npy files but folders of them, one level more than expected; {FORMS}. Set DATA to "
+            f"{deep[0].parent}, if its folders are named after glosses; or move up what lies in {deep[0]}"
         )
     clips = keypoint_files if flat else _folders
     paths = {f"{part.name}/{path.stem if flat else path.name}": path for part in parts for path in clips(part)}
@@ -85,10 +91,10 @@ def _visible(folder):
 
 def _signer(value):
     """A signer's number or name; -1 where the labels give neither. 7, 7.0 and "7" are one signer."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    return int(text) if text.isdecimal() and len(text) < 16 else -1 if text in ("", "-1") else text
+    text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    if re.fullmatch(r"-?\d{1,15}(\.0*)?", text):
+        return max(int(text.partition(".")[0]), -1)
+    return -1 if text.lower() in UNKNOWN_SIGNERS or isinstance(value, float) else text
 
 
 def _folders(folder, depth=4):

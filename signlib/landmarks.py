@@ -4,8 +4,6 @@ MediaPipe Holistic gives four blocks of landmarks: pose (33), face (468) and two
 order, and with how many values a landmark, they stand in a frame. A landmark is named `(block, index)` everywhere.
 """
 
-import itertools
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +18,10 @@ class Layout:
 
     shape: tuple[int, ...]
     blocks: tuple[tuple[str, int, int], ...]
+
+    def __post_init__(self):
+        if any(values < 3 for _, _, values in self.blocks):
+            raise InputError(f"a layout with fewer than three values a landmark, {self.blocks}: expected x, y, z")
 
     @property
     def width(self):
@@ -38,7 +40,7 @@ POSE, POSE_VISIBLE, FACE = ("pose", 33, 3), ("pose", 33, 4), ("face", 468, 3)
 LEFT_HAND, RIGHT_HAND = ("left_hand", 21, 3), ("right_hand", 21, 3)
 
 # A layout's name is the first number of its shape. A new layout is a line here. Where the same numbers fit two layouts,
-# "auto" takes the one of that very shape, and `check_layout` asks the data.
+# "auto" takes the one of that very shape, and `agreement.check_layout` asks the data.
 LAYOUTS = {
     "1629": Layout((1629,), (POSE, FACE, LEFT_HAND, RIGHT_HAND)),
     "1662": Layout((1662,), (POSE_VISIBLE, FACE, LEFT_HAND, RIGHT_HAND)),
@@ -94,94 +96,8 @@ def detect_layout(shape):
     fitting = [name for name, layout in LAYOUTS.items() if layout.fits(shape)]
     if fitting:
         return next((name for name in fitting if LAYOUTS[name].shape == shape), fitting[0])
-    known = ", ".join(str(layout.width) for layout in LAYOUTS.values() if len(layout.shape) == 1)
-    raise InputError(f"a frame holds {_times(shape)} values; layouts with {known} or 543 x 3 values a frame are known")
-
-
-def check_layout(samples, name, guessed=True):
-    """Raises InputError unless the data agrees with layout `name`: the wrist of a detected hand mostly lies at the pose's
-    wrist of that side, at most half as far as from the other one. Where another order of the blocks agrees, the error
-    names it.
-
-    samples: frames `(T, F)` of some clips. guessed: nobody named the layout; one that was named is refused only where
-    another order agrees, otherwise it is warned of. Without a pose, or with fewer than WRIST_FRAMES
-    hands beside one, nothing can be said. Warns also when left is not left: the shoulders, or the hands, stand mirrored.
-    """
-    layout = LAYOUTS[name]
-    share, frames = _wrists_meet(samples, layout.blocks)
-    if frames >= WRIST_FRAMES and share < WRIST_SHARE:
-        found = (
-            f"layout {name} does not fit: of {frames} detected hands only {share:.0%} lie with their wrist at the pose's wrist "
-            f"of their side; expected {WRIST_SHARE:.0%} or more"
-        )
-        orders = [order for order in itertools.permutations(layout.blocks) if order != layout.blocks]
-        fits = [(_wrists_meet(samples, order), order) for order in orders]
-        (best, seen), order = max(fits, key=lambda fit: fit[0])
-        if seen >= max(WRIST_FRAMES, frames // 2) and best >= WRIST_SHARE:
-            other = next((n for n, known in LAYOUTS.items() if known.blocks == order), None)
-            advice = f"Set LAYOUT to {other}"
-            if other is None:
-                advice = f'Add to LAYOUTS in {__file__}: "mine": Layout(({layout.width},), {order}), and set LAYOUT to mine'
-            raise InputError(f"{found}. In the order {', '.join(b for b, _, _ in order)} {best:.0%} do. {advice}")
-        if guessed:
-            raise InputError(f"{found}. If you are sure that it is {name}, set LAYOUT to it")
-        warnings.warn(found, stacklevel=3)
-    mirrored, frames, what = _left_is_right(samples, layout.blocks)
-    if frames >= WRIST_FRAMES and mirrored > 0.5:
-        warnings.warn(
-            f"in {mirrored:.0%} of {frames} frames the left {what} stands to the left of the right one in the picture: these "
-            "clips are mirrored, or left and right are exchanged. Harmless while all clips, later ones too, are alike in it",
-            stacklevel=3,
-        )
-
-
-# Measured on 60 clips each of webcam13 and webcam10: the distance's median is 0.08, its 99th percentile 0.56; 99.6 and 95 %
-# of the hands agree, in any other order of the blocks at most 52 %. "Half as far as the other" is for orders that take
-# neighbours in the face for all four wrists: without it one of them reached 99 %.
-WRIST_LIMIT, WRIST_SHARE, WRIST_FRAMES = 0.5, 0.75, 10
-
-
-def _place(frames, blocks, block, index):
-    """x and y `(T, 2)` of one landmark, NaN where missing or not in the layout."""
-    first = _starts(blocks).get(block)
-    if first is None:
-        return np.full((len(frames), 2), np.nan)
-    start = first[0] + index * first[1]
-    with np.errstate(over="ignore"):
-        xy = frames[:, start : start + 2].astype(np.float32)
-    return np.where((xy == 0).all(axis=1, keepdims=True) | ~np.isfinite(xy).all(axis=1, keepdims=True), np.nan, xy)
-
-
-def _distance(a, b):
-    """Distances `(T,)` of points `(T, 2)`; in double precision, where no float32 can overflow."""
-    return np.hypot(*(a.astype(float) - b).T)
-
-
-def _wrists_meet(samples, blocks):
-    """(share, hands): of the hands in frames with a pose, those whose wrist lies at their own wrist of the pose."""
-    meet = []
-    for frames in samples:
-        shoulders = _distance(_place(frames, blocks, *LEFT_SHOULDER), _place(frames, blocks, *RIGHT_SHOULDER))
-        if np.isnan(shoulders).all():
-            continue
-        width = max(np.nanmedian(shoulders), 1e-6)
-        pose = {side: _place(frames, blocks, "pose", index) for side, index in (("left", 15), ("right", 16))}
-        for side, other in (("left", "right"), ("right", "left")):
-            wrist = _place(frames, blocks, f"{side}_hand", 0)
-            own, wrong = (_distance(wrist, pose[s]) for s in (side, other))
-            meet.append(((own < WRIST_LIMIT * width) & ~(own >= wrong / 2))[~np.isnan(own)])
-    meet = np.concatenate(meet) if meet else np.zeros(0)
-    return float(meet.mean()) if meet.size else 0.0, meet.size
-
-
-def _left_is_right(samples, blocks):
-    """(share, frames, what): of the frames with both shoulders, or without a pose both hands, those with left to the left."""
-    pair, what = (LEFT_SHOULDER, RIGHT_SHOULDER), "shoulder"
-    if "pose" not in _starts(blocks):
-        pair, what = (("left_hand", 0), ("right_hand", 0)), "hand"
-    gap = [_place(frames, blocks, *pair[0])[:, 0] - _place(frames, blocks, *pair[1])[:, 0] for frames in samples]
-    gap = np.concatenate([g[~np.isnan(g)] for g in gap]) if gap else np.zeros(0)
-    return float((gap < 0).mean()) if gap.size else 0.0, gap.size, what
+    known = ", ".join(_times(layout.shape) for layout in LAYOUTS.values())
+    raise InputError(f"a frame holds {_times(shape)} values; layouts of {known} values a frame are known")
 
 
 def select_landmarks(landmarks="default", layout=None):
@@ -199,9 +115,9 @@ def select_landmarks(landmarks="default", layout=None):
             f"expected 'default' or some of {', '.join(PARTS)} joined by '+'"
         )
     blocks = {part: {block for block, _ in PARTS[part]} for part in parts}
-    absent = [part for part in parts if part != "all" and not blocks[part] <= held]
+    absent = [part for part in parts if not blocks[part] & held]
     if absent and landmarks != "default":
-        there = ", ".join(part for part in PARTS if {block for block, _ in PARTS[part]} <= held)
+        there = ", ".join(part for part in PARTS if {block for block, _ in PARTS[part]} & held)
         raise InputError(f"landmarks {landmarks!r}: layout {layout} holds no {absent[0]}; it holds {there}")
     chosen = {(block, index) for part in parts for block, indices in PARTS[part] for index in indices}
     return tuple((b, i) for b, count, _ in BLOCKS if b in held for i in range(count) if (b, i) in chosen)
@@ -212,8 +128,8 @@ def columns(layout, landmarks):
 
     Raises InputError for an unknown layout.
     """
-    starts = _starts(layout_blocks(layout))
-    return np.array([starts[b][0] + i * starts[b][1] if b in starts else -1 for b, i in landmarks])
+    first = starts(layout_blocks(layout))
+    return np.array([first[b][0] + i * first[b][1] if b in first else -1 for b, i in landmarks])
 
 
 def layout_blocks(layout):
@@ -223,13 +139,13 @@ def layout_blocks(layout):
     return LAYOUTS[layout].blocks
 
 
-def _starts(blocks):
-    """{block: (column of its first value, values a landmark)}."""
-    starts, first = {}, 0
+def starts(blocks):
+    """Returns {block: (column of its first value, values a landmark)} of the blocks of a layout."""
+    found, first = {}, 0
     for block, count, values in blocks:
-        starts[block] = (first, values)
+        found[block] = (first, values)
         first += count * values
-    return starts
+    return found
 
 
 def _times(shape):

@@ -23,7 +23,12 @@ class Parameter:
         if self.kind is float and type(value) is int:
             value = float(value)
         if type(value) is not self.kind or (self.choices and value not in self.choices):
-            raise InputError(f"{name} = {value!r}: expected {self}")
+            hint = ""
+            if self.kind is str and type(value) in (int, float):
+                hint = f", in quotes: {name}: '{value}' in yaml, -r {name} {value} for papermill"
+            elif self.kind is float and isinstance(value, str):
+                hint = "; yaml reads 1e-3 as text, 1.0e-3 as a number"
+            raise InputError(f"{name} = {value!r}: expected {self}{hint}")
         if self.kind in (int, float) and not self.low <= value <= self.high:
             raise InputError(f"{name} = {value!r}: expected {self}")
         return value

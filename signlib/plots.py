@@ -88,7 +88,7 @@ def skeleton(frames, layout, moments=5):
     chosen = np.unique(np.linspace(0, len(points) - 1, moments).round().astype(int))
     limits = _limits(points[chosen], blocks)
     tall = abs(np.diff(limits[1]) / np.diff(limits[0])).item()
-    size = max(2 * len(chosen), 4) + 0.5, np.clip(1.7 * tall, 1.5, 4.5) + 1.4
+    size = max(2 * len(chosen), 8) + 0.5, np.clip(1.7 * tall, 1.5, 4.5) + 1.4
     figure, panels = plt.subplots(1, len(chosen), figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
     plt.close(figure)
     figure.suptitle(f"Skeleton at {len(chosen)} moments of {len(points)} frames", x=0.01, ha="left")
@@ -98,7 +98,7 @@ def skeleton(frames, layout, moments=5):
         axes.label_outer()
     seen = [block for block in BLOCK_COLOURS if not np.isnan(points[chosen][:, blocks[block]]).all()]
     lines = [plt.Line2D([], [], color=BLOCK_COLOURS[block], linewidth=3, label=block.replace("_", " ")) for block in seen]
-    figure.legend(handles=lines, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles=lines, loc="outside upper right", ncols=4, frameon=False)
     return figure
 
 

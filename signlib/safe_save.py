@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 import signlib
+from signlib.agreement import better_order, order_name
 from signlib.device import keras, tf
 from signlib.errors import InputError, SaveError
 from signlib.files import atomic_path, sha256, write_json
@@ -123,20 +124,37 @@ class LoadedModel:
         path = pathlib.Path(clip_or_folder)
         if path.is_dir():
             files = keypoint_files(path)
-            if not files:
+            folders = [] if files else sorted(folder for folder in path.glob("*") if keypoint_files(folder))
+            if not files and not folders:
                 raise InputError(f"no .npy file in {path}; expected a clip, or a folder of clips or of one clip's frames")
-            if not holds_one_frame(files[0]):
-                return {file.stem: self.predict(file, top) for file in files}
+            if folders or not holds_one_frame(files[0]):
+                return {clip.stem: self.predict(clip, top) for clip in folders or files}
         frames = open_frames(path, mmap_mode=None)
-        shape, layout = frames.shape[1:], self.record["layout"]
         try:
-            layout = layout if LAYOUTS[layout].fits(shape) else detect_layout(shape)
+            layout = self._layout(frames)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         features = self.preprocessor(frames.reshape(len(frames), -1), layout)
         probabilities = self.model.predict_on_batch(features[None])[0]
         best = np.argsort(-probabilities, kind="stable")[:top]
         return [(self.classes[i], float(probabilities[i])) for i in best]
+
+    def _layout(self, frames):
+        """The layout of one clip: that of the training clips where it can be, unless the clip agrees with another."""
+        shape, layout = frames.shape[1:], self.record["layout"]
+        layout = layout if LAYOUTS[layout].fits(shape) else detect_layout(shape)
+        if order := better_order([frames.reshape(len(frames), -1)], layout):
+            if order not in LAYOUTS:
+                raise InputError(f"its values fit {order_name(order)}, not layout {layout}: extract it as for training")
+            layout = order
+        held = {block for block, _, _ in LAYOUTS[layout].blocks}
+        if lacking := sorted(set(self.preprocessor.blocks) - held):
+            warnings.warn(
+                f"the model learnt from {', '.join(lacking)}, which layout {layout} does not hold: expect less of it, or train "
+                "one on LANDMARKS that both hold, such as hands",
+                stacklevel=3,
+            )
+        return layout
 
 
 def load_model(path):
@@ -150,8 +168,8 @@ def load_model(path):
         shape = Preprocessor(**record["preprocessor"]).output_shape
         model = build_model(shape, len(record["classes"]), **record["architecture"])
         model.load_weights(path)
-    except InputError:
-        raise
+    except InputError as error:  # no record, or a layout or a part that this version does not know
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged or no model of this version: {_reason(error)}") from error
     return LoadedModel(model, record)

@@ -80,8 +80,22 @@ def test_glosses_of_any_script_are_read(tmp_path, encoding):
 @pytest.mark.parametrize(
     ("signer", "meant"),
     [
-        *((7, 7), ("7", 7), ("007", 7), (7.0, 7), (0, 0), ("anna", "anna"), (" anna ", "anna")),
-        *((-1, -1), ("-1", -1), (-1.0, -1), (None, -1), ("", -1), ([3], -1), (2.5, -1), (True, -1), (float("nan"), -1)),
+        *((7, 7), ("7", 7), ("007", 7), (7.0, 7), (0, 0), ("anna", "anna"), (" anna ", "anna"), ("7.0", 7)),
+        *(
+            (-1, -1),
+            ("-1", -1),
+            (-1.0, -1),
+            (None, -1),
+            ("", -1),
+            ([3], -1),
+            (2.5, -1),
+            ("unknown", -1),
+            ("None", -1),
+            ("-1.0", -1),
+            ("-2", -1),
+            (True, -1),
+            (float("nan"), -1),
+        ),
     ],
 )
 def test_a_signer_is_a_number_or_a_name_or_unknown(tmp_path, signer, meant):
@@ -263,10 +277,21 @@ REFUSED = {  # the files of a folder `d`, and what the error says
     "splits of frames": (("dev/book/0/0.npy", "testing/book/0/0.npy"), "named after splits: dev, testing"),
     "glosses and MP_Data": (
         ("book/a.npy", "tea/0/0.npy"),
-        r"mixes two forms: book holds \.npy files, tea folders of them; expected.*Move away what is no gloss",
+        r"mixes two forms: book holds \.npy files, tea holds folders of them; expected.*Move away what is no gloss",
     ),
-    "one gloss of both": (("book/a.npy", "book/0/0.npy", "tea/a.npy"), "mixes two forms: book holds .* book folders of them"),
-    "glosses and a level more": (("book/a.npy", "old/book/a.npy"), "mixes two forms: book holds .* old folders of them"),
+    "one gloss of both": (
+        ("book/a.npy", "book/0/0.npy", "tea/a.npy"),
+        "mixes two forms: book holds .* book holds folders of them",
+    ),
+    "glosses and a level more": (("book/a.npy", "old/book/a.npy"), "mixes two forms: book holds .* old holds folders of them"),
+    "frames a level too deep": (
+        ("book/0/kp/0.npy", "tea/0/kp/0.npy"),
+        r"d/book/0 holds no \.npy files but folders of them, one level more.*; or move up what lies in .*d/book/0$",
+    ),
+    "a level above": (
+        ("s1/book/0/0.npy", "s2/book/0/0.npy"),
+        r"d/s1/book holds no .*Set DATA to .*d/s1, if its folders are named",
+    ),
     "glosses and a stray file": ((*GLOSSES, "labels.npy"), r"no labels: neither .*if book is a gloss, move labels\.npy out of"),
     "one gloss": (("book/a.npy", "book/b.npy"), "no labels: .*if book is a gloss, put the folder of a second one beside it"),
 }
@@ -322,7 +347,7 @@ def test_links_in_a_circle_end(tmp_path):
     tree(tmp_path, "book/a.npy", "tea/a.npy")
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "self").symlink_to(tmp_path / "self")
-    with pytest.raises(InputError, match="mixes two forms: book holds .npy files, loop folders"):
+    with pytest.raises(InputError, match="mixes two forms: book holds .npy files, loop holds folders"):
         find_clips(tmp_path)
     (tmp_path / "loop").unlink()
     assert len(find_clips(tmp_path)[1]) == 2

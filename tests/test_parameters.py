@@ -50,12 +50,21 @@ def test_the_notes_values_are_the_defaults(given):
         ("SAMPLE", 1, "SAMPLE = 1: expected True or False"),
         ("SPLIT", "random", "SPLIT = 'random': expected one of stratified, official, signer"),
         ("LANDMARKS", "hands+nose", "unknown part 'nose'"),
+        ("LAYOUT", 543, "LAYOUT = 543: expected one of auto, 1629, 1662, 258, 225, 126, 543, in quotes: LAYOUT: '543' in yaml"),
+        ("GLOSSES", 7, "GLOSSES = 7: expected text, in quotes: GLOSSES: '7' in yaml, -r GLOSSES 7 for papermill"),
+        ("LEARNING_RATE", "1e-3", "expected a number from 1e-08 to 1; yaml reads 1e-3 as text, 1.0e-3 as a number"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(given, name, value, message):
     with pytest.raises(InputError) as error:
         check_parameters(given | {name: value})
     assert message in str(error.value)
+
+
+def test_a_part_that_a_named_layout_lacks_is_refused(given):
+    with pytest.raises(InputError, match="layout 126 holds no lips; it holds hands"):
+        check_parameters(given | {"LAYOUT": "126", "LANDMARKS": "hands+lips"})
+    check_parameters(given | {"LAYOUT": "1662", "LANDMARKS": "hands+lips"})
 
 
 def test_whole_numbers_pass_where_a_number_is_meant(given):

@@ -62,5 +62,7 @@ def test_a_recording_with_the_hands_exchanged_is_refused(tmp_path):
     for path in folder.glob("*.npy"):
         frames = np.load(path)
         np.save(path, np.concatenate([frames[:, :132], frames[:, 195:], frames[:, 132:195]], axis=1))
-    with pytest.raises(signlib.InputError, match=r"layout 258 does not fit.*In the order pose, right_hand, left_hand 9.% do"):
+    with pytest.raises(
+        signlib.InputError, match=r"layout 258 does not fit.*The order pose, right_hand, left_hand fits: set LAYOUT to mine"
+    ):
         signlib.load_clips(folder)

@@ -77,6 +77,65 @@ def test_prediction_refuses_another_layout_by_name(tmp_path, model, record):
         loaded.predict(tmp_path / "7.npy")
 
 
+SHAPES = ["1629", "1662", "258", "225", "543", "1629 as rows", "543 in a row"]
+
+
+@pytest.mark.parametrize("learnt", ["1629", "543", "258"])
+def test_a_clip_is_read_alike_in_whatever_layout_it_comes(tmp_path, make_frames, lay_out, learnt):
+    signlib.use_device("cpu", 3)
+    p = Preprocessor(landmarks="hands+pose", layout=learnt)
+    model = signlib.build_model(p.output_shape, len(CLASSES))
+    saved = signlib.save_model(model, tmp_path / "m.h5", make_record(CLASSES, p, learnt, {"architecture": "lstm"}))
+    loaded = signlib.load_model(saved.path)
+    frames = make_frames(20)
+    expected = sorted(model.predict_on_batch(p(frames, "1629")[None])[0])[::-1]
+    (tmp_path / "clips" / "book").mkdir(parents=True)
+    for shape in SHAPES:
+        written = lay_out(frames, shape.split()[0])
+        if shape == "1629 as rows":
+            written = written.reshape(20, 543, 3)
+        elif shape == "543 in a row":
+            written = written.reshape(20, 1629)
+        np.save(tmp_path / "clips" / f"{shape}.npy", written)
+    predicted = loaded.predict(tmp_path / "clips")
+    assert set(predicted) == set(SHAPES)
+    for shape in SHAPES:
+        np.testing.assert_allclose([share for _, share in predicted[shape]], expected, rtol=1e-5, err_msg=shape)
+    for number, frame in enumerate(lay_out(frames, "258")):
+        np.save(tmp_path / "clips" / "book" / f"{number}.npy", frame)
+    assert loaded.predict(tmp_path / "clips" / "book") == predicted["258"]
+    for path in (tmp_path / "clips").glob("*.npy"):
+        path.unlink()
+    assert loaded.predict(tmp_path / "clips") == {"book": predicted["258"]}
+
+
+def test_a_clip_without_a_part_that_the_model_learnt_from_is_warned_of(tmp_path, model, record, make_frames, lay_out):
+    loaded = signlib.load_model(signlib.save_model(model, tmp_path / "m.h5", record).path)
+    for layout, lacking in (("225", "face"), ("126", "face, pose")):
+        np.save(tmp_path / "7.npy", lay_out(make_frames(20), layout))
+        with pytest.warns(UserWarning, match=f"learnt from {lacking}, which layout {layout} does not hold.*LANDMARKS"):
+            loaded.predict(tmp_path / "7.npy")
+
+
+def test_a_clip_with_its_hands_exchanged_is_refused(tmp_path, model, record, make_frames):
+    loaded = signlib.load_model(signlib.save_model(model, tmp_path / "m.h5", record).path)
+    frames = make_frames(20)
+    frames[:, [15 * 3, 15 * 3 + 1]] = [0.9, 0.9]
+    frames[:, 501 * 3 : 501 * 3 + 2] = [0.9, 0.9]
+    np.save(tmp_path / "7.npy", np.concatenate([frames[:, :1503], frames[:, 1566:], frames[:, 1503:1566]], axis=1))
+    with pytest.raises(
+        InputError, match=r"7\.npy: its values fit the order pose, face, right_hand, left_hand, not layout 1629"
+    ):
+        loaded.predict(tmp_path / "7.npy")
+
+
+def test_a_model_of_a_layout_that_is_not_known_here_is_named(tmp_path, model, record):
+    record["preprocessor"]["layout"] = "mine"
+    path = signlib.save_model(model, tmp_path / "m.h5", record).path
+    with pytest.raises(InputError, match=r"m\.h5: layout is 'mine'; expected one of 1629"):
+        signlib.load_model(path)
+
+
 def test_weights_alone_are_saved_where_the_whole_cannot_be(tmp_path, model, record):
     path = tmp_path / "lstm_model.h5"
     before = signlib.save_model(model, path, record).path.read_bytes()

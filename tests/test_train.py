@@ -34,6 +34,17 @@ def train(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
+def test_a_recipe_with_a_fault_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "RECIPES", tmp_path)
+    (tmp_path / "mine.yaml").write_text("EPOHCS: 3\n")
+    with pytest.raises(InputError, match="recipe mine: unknown parameter EPOHCS: did you mean EPOCHS"):
+        command.read_arguments(["--recipe", "mine"])
+    (tmp_path / "mine.yaml").write_bytes(b"# caf\xe9\nEPOCHS: 3\n")
+    assert list(command.recipes()) == ["mine"]
+    with pytest.raises(InputError, match=r"mine\.yaml is not yaml"):
+        command.read_arguments(["--recipe", "mine"])
+
+
 def test_help_shows_every_parameter_of_the_notebook():
     shown = train("--help")
     words = " ".join(shown.stdout.split())
