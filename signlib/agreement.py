@@ -12,7 +12,8 @@ from signlib.landmarks import LAYOUTS, LEFT_SHOULDER, RIGHT_SHOULDER, starts
 # far as from the other one. Measured on 60 clips each of webcam13 and webcam10: the distance's median is 0.08, its 99th
 # percentile 0.56; 99.6 and 95 % of the hands agree, in any other order of the blocks at most 52 %. "Half as far" is for
 # orders that take neighbours in the face for all four wrists: without it one of them reached 99 %.
-WRIST_LIMIT, WRIST_SHARE = 0.5, 0.75
+# A single clip of webcam10 agrees in 61 % or more of its hands, and in 2 % or less when 1629 is taken for 543 or the other way.
+WRIST_LIMIT, WRIST_SHARE, WRIST_MARGIN = 0.5, 0.75, 0.5
 ENOUGH = 10  # hands, or frames: of fewer nothing is said
 
 
@@ -41,12 +42,12 @@ def check_layout(samples, name, guessed=True, max_odd_share=0.2):
             raise InputError(mixture)
         warnings.warn(mixture, stacklevel=3)
     rest = {video_id: frames for video_id, frames in samples.items() if video_id not in odd}
-    agrees = _agrees(rest.values(), LAYOUTS[name].blocks)
-    if agrees is False:
+    detected = len(_meetings(rest.values(), LAYOUTS[name].blocks)[0])
+    if detected >= ENOUGH and _share(rest.values(), LAYOUTS[name].blocks) < WRIST_SHARE:
         if guessed:
             raise InputError(f"{_misfit(rest.values(), name)}. If you are sure that it is {name}, set LAYOUT to it")
         warnings.warn(_misfit(rest.values(), name), stacklevel=3)
-    elif agrees is None and guessed and (others := _same_width(name)):
+    elif detected < ENOUGH and guessed and (others := _same_width(name)):
         warnings.warn(
             f"the values are taken for layout {name}; {', '.join(others)} has as many, and too few hands are detected to "
             "tell. Set LAYOUT to the one that it is",
@@ -55,38 +56,33 @@ def check_layout(samples, name, guessed=True, max_odd_share=0.2):
     _check_mirrored(rest, LAYOUTS[name].blocks)
 
 
-def better_order(samples, name, orders=()):
-    """Returns the order that clips, a list of frames `(T, F)`, agree with where they do not agree with layout `name`: the
-    name of another layout, or else the tuple of its blocks, with the hands exchanged or in one of `orders`. None: `name`
-    is as good as any."""
+def better_order(samples, name, unusual=()):
+    """Returns the order that clips, a list of frames `(T, F)`, agree with clearly more than with layout `name`: the name of
+    another layout, or else the tuple of its blocks, with the hands exchanged or in one of the `unusual` orders. None:
+    `name` is as good as any."""
     blocks = LAYOUTS[name].blocks
-    agrees = _agrees(samples, blocks)
-    if agrees:
-        return None
-    if known := next((other for other in _same_width(name) if _agrees(samples, LAYOUTS[other].blocks)), None):
-        return known
-    if agrees is None:
-        return None
     exchange = {"left_hand": "right_hand", "right_hand": "left_hand"}
     exchanged = tuple((exchange.get(block, block), *rest) for block, *rest in blocks)
-    shares = {}
-    for order in (exchanged, *orders):
-        meet, sides = _meetings(samples, order)
-        # Blocks are taken for others by chance: for an unusual order each hand must be seen often enough.
-        enough = len(meet) >= ENOUGH and (order == exchanged or min(sides) >= ENOUGH)
-        shares[order] = np.mean(meet) if enough else 0
-    best = max(shares, key=shares.get)
-    return best if shares[best] >= WRIST_SHARE else None
+    own = _share(samples, blocks)
+    known = {other: _share(samples, LAYOUTS[other].blocks) for other in _same_width(name)}
+    if known and max(known.values()) >= own + WRIST_MARGIN:
+        return max(known, key=known.get)
+    shares = {exchanged: share} if (share := _share(samples, exchanged)) >= own + WRIST_MARGIN else {}
+    for order in unusual if own < WRIST_SHARE else ():
+        # Blocks are taken for others by chance: here each hand must be seen often enough.
+        if (share := _share(samples, order)) >= WRIST_SHARE and min(_meetings(samples, order)[1]) >= ENOUGH:
+            shares.setdefault(order, share)
+    return max(shares, key=shares.get, default=None)
 
 
 def _same_width(name):
     return [other for other, layout in LAYOUTS.items() if other != name and layout.width == LAYOUTS[name].width]
 
 
-def _agrees(samples, blocks):
-    """Whether enough of the detected hands lie at the pose's wrists; None where too few are detected."""
+def _share(samples, blocks):
+    """The share of the detected hands that lie at the pose's wrists; 0 where too few are detected."""
     meet, _ = _meetings(samples, blocks)
-    return None if len(meet) < ENOUGH else bool(np.mean(meet) >= WRIST_SHARE)
+    return np.mean(meet) if len(meet) >= ENOUGH else 0.0
 
 
 def _meetings(samples, blocks):

@@ -14,6 +14,36 @@ def keypoint_files(folder):
     return sorted(visible, key=lambda path: path.stem)
 
 
+def keypoint_folders(folder, depth=4):
+    """Returns the visible folders in `folder` that hold .npy files, at most `depth` levels down; sorted by name."""
+    found = (
+        path for path in visible_folders(folder) if _holds_files(path) or (depth > 1 and keypoint_folders(path, depth - 1))
+    )
+    return sorted(found)
+
+
+def clip_paths(folder):
+    """Returns {id: path} of the clips in a folder, and in the folders in it as `folder/id`; empty where the folder is a clip
+    itself, of one frame a file, or holds none."""
+    files = keypoint_files(folder)
+    if files:
+        return {} if holds_one_frame(files[0]) else {path.stem: path for path in files}
+    found = {}
+    for inner in keypoint_folders(folder):
+        clips = clip_paths(inner)
+        found |= {f"{inner.name}/{name}": path for name, path in clips.items()} or {inner.name: inner}
+    return found
+
+
+def visible_folders(folder):
+    """Returns the paths of the folders in `folder`, without hidden ones."""
+    return [path for path in pathlib.Path(folder).glob("*") if path.is_dir() and not path.name.startswith(".")]
+
+
+def _holds_files(folder):
+    return any(not path.name.startswith(".") for path in folder.glob("*.npy"))
+
+
 def frame_files(folder):
     """Returns the paths of a folder's frames in their order, by the number that ends each name: `0.npy`, `frame_12.npy`.
 
@@ -27,7 +57,7 @@ def frame_files(folder):
         if (other := numbered.setdefault(int(number[0]), path)) is not path:
             raise InputError(f"{folder} holds {other.name} and {path.name}; expected one file a frame")
     if not numbered:
-        raise InputError(f"{folder} holds no .npy file; expected frames by their number, 0.npy, 1.npy and so on")
+        raise InputError(f"{folder} holds no .npy file; expected clips, or frames by their number, 0.npy, 1.npy and so on")
     first, last = min(numbered), max(numbered)
     if gap := next((n for n in range(first, last) if n not in numbered), None):
         raise InputError(f"{folder} lacks frame {gap} of {first} to {last}: extract this clip again, or number without gaps")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from signlib.errors import InputError
 from signlib.files import is_folder
-from signlib.frames import keypoint_files
+from signlib.frames import keypoint_files, keypoint_folders, visible_folders
 
 LABELS_NAME = "WLASL_v0.3.json"
 SPLIT_NAMES = dict.fromkeys(["train", "training"], "train") | dict.fromkeys(["test", "testing"], "test")
@@ -43,7 +43,7 @@ def find_clips(data_dir, labels=None):
     folder = pathlib.Path(data_dir)
     if not is_folder(folder):
         raise InputError(f"no data folder at {folder}; {FORMS}. Set DATA to yours")
-    while not (files := keypoint_files(folder)) and len(parts := _folders(folder)) == 1:
+    while not (files := keypoint_files(folder)) and len(parts := keypoint_folders(folder)) == 1:
         folder = parts[0]
     if files:
         entries, problems = read_labels(labels or find_labels(folder, one_gloss=folder != pathlib.Path(data_dir)))
@@ -65,28 +65,24 @@ def find_clips(data_dir, labels=None):
         )
     if strange := [part.name for part in parts if not part.name.isprintable()]:
         raise InputError(f"{folder} holds a folder named {strange[0]!a}; expected a printable gloss: rename it")
-    flat = [part for part in parts if _holds_files(part)]
-    nested = [part for part in parts if _folders(part)]
+    flat = [part for part in parts if keypoint_files(part)]
+    nested = [part for part in parts if keypoint_folders(part)]
     if flat and nested:
         raise InputError(
             f"{folder} mixes two forms: {flat[0].name} holds .npy files, {nested[-1].name} holds folders of them; {FORMS}. "
             "Move away what is no gloss"
         )
-    if deep := [path for part in nested for path in _folders(part) if not _holds_files(path)]:
+    if deep := [path for part in nested for path in keypoint_folders(part) if not keypoint_files(path)]:
         raise InputError(
             f"{deep[0]} holds no .npy files but folders of them, one level more than expected; {FORMS}. Set DATA to "
             f"{deep[0].parent}, if its folders are named after glosses; or move up what lies in {deep[0]}"
         )
-    clips = keypoint_files if flat else _folders
+    clips = keypoint_files if flat else keypoint_folders
     paths = {f"{part.name}/{path.stem if flat else path.name}": path for part in parts for path in clips(part)}
     entries = {video_id: (video_id.partition("/")[0], -1, "") for video_id in paths}
-    sequences = [] if flat else [f"{part.name}/{path.name}" for part in parts for path in _visible(part)]
+    sequences = [] if flat else [f"{part.name}/{path.name}" for part in parts for path in visible_folders(part)]
     empty = [Problem(s, "missing", "its folder holds no .npy file") for s in sorted(sequences) if s not in paths]
     return folder, paths, entries, empty
-
-
-def _visible(folder):
-    return [path for path in folder.glob("*") if path.is_dir() and not path.name.startswith(".")]
 
 
 def _signer(value):
@@ -95,15 +91,6 @@ def _signer(value):
     if re.fullmatch(r"-?\d{1,15}(\.0*)?", text):
         return max(int(text.partition(".")[0]), -1)
     return -1 if text.lower() in UNKNOWN_SIGNERS or isinstance(value, float) else text
-
-
-def _folders(folder, depth=4):
-    """The visible folders in `folder` that hold .npy files, at most `depth` levels down; sorted by name."""
-    return sorted(path for path in _visible(folder) if _holds_files(path) or (depth > 1 and _folders(path, depth - 1)))
-
-
-def _holds_files(folder):
-    return any(not path.name.startswith(".") for path in folder.glob("*.npy"))
 
 
 def find_labels(data_dir, one_gloss=False):
@@ -118,7 +105,7 @@ def find_labels(data_dir, one_gloss=False):
     advice = f"Set LABELS to your json, if it is {others[0]}" if len(others) == 1 else "Set LABELS to your json"
     if one_gloss:
         without = f"if {data_dir.name} is a gloss, put the folder of a second one beside it"
-    elif glosses := _folders(data_dir):
+    elif glosses := keypoint_folders(data_dir):
         without = f"if {glosses[0].name} is a gloss, move {keypoint_files(data_dir)[0].name} out of {data_dir}"
     else:
         without = f"without one, sort the files into a folder a gloss: {data_dir}/<gloss>/<clip>.npy"

@@ -20,7 +20,7 @@ from signlib.agreement import better_order, order_name
 from signlib.device import keras, tf
 from signlib.errors import InputError, SaveError
 from signlib.files import atomic_path, sha256, write_json
-from signlib.frames import holds_one_frame, keypoint_files, open_frames
+from signlib.frames import clip_paths, open_frames
 from signlib.landmarks import LAYOUTS, detect_layout
 from signlib.model import build_model
 from signlib.preprocess import Preprocessor
@@ -120,15 +120,11 @@ class LoadedModel:
 
     def predict(self, clip_or_folder, top=5):
         """Returns the `top` glosses of a clip, a .npy file or a folder of one file a frame, as [(gloss, probability), ...],
-        best first; of a folder of clips, a dict {video_id: such a list}. Raises InputError naming what cannot be used."""
+        best first; of a folder of clips, in any form that `load_clips` reads, a dict {video_id: such a list}. Raises
+        InputError naming what cannot be used."""
         path = pathlib.Path(clip_or_folder)
-        if path.is_dir():
-            files = keypoint_files(path)
-            folders = [] if files else sorted(folder for folder in path.glob("*") if keypoint_files(folder))
-            if not files and not folders:
-                raise InputError(f"no .npy file in {path}; expected a clip, or a folder of clips or of one clip's frames")
-            if folders or not holds_one_frame(files[0]):
-                return {clip.stem: self.predict(clip, top) for clip in folders or files}
+        if path.is_dir() and (clips := clip_paths(path)):
+            return {video_id: self.predict(clip, top) for video_id, clip in clips.items()}
         frames = open_frames(path, mmap_mode=None)
         try:
             layout = self._layout(frames)

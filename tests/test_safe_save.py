@@ -107,6 +107,7 @@ def test_a_clip_is_read_alike_in_whatever_layout_it_comes(tmp_path, make_frames,
     for path in (tmp_path / "clips").glob("*.npy"):
         path.unlink()
     assert loaded.predict(tmp_path / "clips") == {"book": predicted["258"]}
+    assert loaded.predict(tmp_path, top=3) == {"clips/book": predicted["258"]}
 
 
 def test_a_clip_without_a_part_that_the_model_learnt_from_is_warned_of(tmp_path, model, record, make_frames, lay_out):
