@@ -230,9 +230,9 @@ BAD_SEQUENCES = {  # what happens to a folder of frames 0 to 11, and what its re
     "far frame": (put("1000000000000000000000.npy", FRAME), "lacks frame 12 of 0 to 1000000000000000000000"),
     "twice": (put("01.npy", FRAME), r"holds 0?1\.npy and 0?1\.npy; expected one file a frame"),
     "two names": (put("frame_7.npy", FRAME), r"holds (frame_)?7\.npy and (frame_)?7\.npy; expected one file a frame"),
-    "no number": (put("extra.npy", FRAME), r"holds extra\.npy; expected clips, or frames by their number"),
-    "number in front": (rename("4.npy", "4th.npy"), r"holds 4th\.npy; expected clips, or frames by their number"),
-    "copy": (put("1 (2) copy.npy", FRAME), "copy.npy; expected clips, or frames by their number"),
+    "no number": (put("extra.npy", FRAME), r"holds extra\.npy; expected frames by their number"),
+    "number in front": (rename("4.npy", "4th.npy"), r"holds 4th\.npy; expected frames by their number"),
+    "copy": (put("1 (2) copy.npy", FRAME), "copy.npy; expected frames by their number"),
     "truncated": (put("6.npy", FRAME[:-100]), r"^6\.npy is not a \.npy array"),
     "header only": (put("0.npy", FRAME[:128]), r"^0\.npy is not a \.npy array"),
     "empty file": (put("11.npy", b""), r"^11\.npy is not a \.npy array"),
@@ -299,7 +299,7 @@ def test_whole_clips_where_frames_are_expected_are_refused_with_what_to_do(tmp_p
 
 
 def test_a_folder_without_frames_is_named(tmp_path):
-    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))} holds no \.npy file; expected clips, or frames by their number"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))} holds no \.npy file; expected clips, or frames"):
         open_frames(tmp_path)
 
 
