@@ -26,11 +26,13 @@ def check_layout(samples, name, guessed=True, max_odd_share=0.2):
     another order. Up to it they are warned of, as is what is mirrored: the shoulders, or without a pose the hands.
     Without a pose, or where hardly a hand is detected, nothing can be said.
     """
-    everything = list(samples.values())
-    if order := better_order(everything, name, itertools.permutations(LAYOUTS[name].blocks)):
+    blocks, everything = LAYOUTS[name].blocks, list(samples.values())
+    if order := better_order(everything, name, itertools.permutations(blocks)):
         line = f'"mine": Layout(({LAYOUTS[name].width},), {order})'
         advice = order if order in LAYOUTS else f"mine, after adding {line} to LAYOUTS in signlib/landmarks.py"
-        raise InputError(f"{_misfit(everything, name)}. {order_name(order).capitalize()} fits: set LAYOUT to {advice}")
+        raise InputError(
+            f"{_misfit(name, *_wrists(everything, blocks))}. {order_name(order).capitalize()} fits: set LAYOUT to {advice}"
+        )
     odd = {video_id: order for video_id, frames in samples.items() if (order := better_order([frames], name))}
     if odd:
         mixture = (
@@ -42,18 +44,19 @@ def check_layout(samples, name, guessed=True, max_odd_share=0.2):
             raise InputError(mixture)
         warnings.warn(mixture, stacklevel=3)
     rest = {video_id: frames for video_id, frames in samples.items() if video_id not in odd}
-    detected = len(_meetings(rest.values(), LAYOUTS[name].blocks)[0])
-    if detected >= ENOUGH and _share(rest.values(), LAYOUTS[name].blocks) < WRIST_SHARE:
+    share, hands, fewest = _wrists(rest.values(), blocks)
+    if hands >= ENOUGH and share < WRIST_SHARE:
+        misfit = _misfit(name, share, hands, fewest)
         if guessed:
-            raise InputError(f"{_misfit(rest.values(), name)}. If you are sure that it is {name}, set LAYOUT to it")
-        warnings.warn(_misfit(rest.values(), name), stacklevel=3)
-    elif detected < ENOUGH and guessed and (others := _same_width(name)):
+            raise InputError(f"{misfit}. If you are sure that it is {name}, set LAYOUT to it")
+        warnings.warn(misfit, stacklevel=3)
+    elif hands < ENOUGH and guessed and (others := _same_width(name)):
         warnings.warn(
             f"the values are taken for layout {name}; {', '.join(others)} has as many, and too few hands are detected to "
             "tell. Set LAYOUT to the one that it is",
             stacklevel=3,
         )
-    _check_mirrored(rest, LAYOUTS[name].blocks)
+    _check_mirrored(rest, blocks)
 
 
 def better_order(samples, name, unusual=()):
@@ -69,8 +72,8 @@ def better_order(samples, name, unusual=()):
         return max(known, key=known.get)
     shares = {exchanged: share} if (share := _share(samples, exchanged)) >= own + WRIST_MARGIN else {}
     for order in unusual if own < WRIST_SHARE else ():
-        # Blocks are taken for others by chance: here each hand must be seen often enough.
-        if (share := _share(samples, order)) >= WRIST_SHARE and min(_meetings(samples, order)[1]) >= ENOUGH:
+        share, _, fewest = _wrists(samples, order)
+        if share >= WRIST_SHARE and fewest >= ENOUGH:  # blocks are taken for others by chance: each hand must be seen
             shares.setdefault(order, share)
     return max(shares, key=shares.get, default=None)
 
@@ -80,13 +83,13 @@ def _same_width(name):
 
 
 def _share(samples, blocks):
-    """The share of the detected hands that lie at the pose's wrists; 0 where too few are detected."""
-    meet, _ = _meetings(samples, blocks)
-    return np.mean(meet) if len(meet) >= ENOUGH else 0.0
+    """The share of the detected hands that agree; 0 where too few are detected."""
+    share, hands, _ = _wrists(samples, blocks)
+    return share if hands >= ENOUGH else 0.0
 
 
-def _meetings(samples, blocks):
-    """A list of bool, whether the hand agrees, of each hand in a frame with a pose; and how many are left and right."""
+def _wrists(samples, blocks):
+    """(share that agrees, hands, hands of the side that is seen less) of the detected hands in frames with a pose."""
     meet = {"left": [], "right": []}
     for frames in samples:
         shoulders = _distance(_place(frames, blocks, *LEFT_SHOULDER), _place(frames, blocks, *RIGHT_SHOULDER))
@@ -98,7 +101,8 @@ def _meetings(samples, blocks):
             wrist = _place(frames, blocks, f"{side}_hand", 0)
             own, wrong = _distance(wrist, pose[side]), _distance(wrist, pose[other])
             meet[side] += ((own < limit) & ~(own >= wrong / 2))[~np.isnan(own)].tolist()
-    return meet["left"] + meet["right"], (len(meet["left"]), len(meet["right"]))
+    hands = meet["left"] + meet["right"]
+    return float(np.mean(hands or [0])), len(hands), min(map(len, meet.values()))
 
 
 def _place(frames, blocks, block, index):
@@ -116,10 +120,9 @@ def _distance(a, b):
     return np.hypot(*(a.astype(float) - b).T)
 
 
-def _misfit(samples, name):
-    meet, _ = _meetings(samples, LAYOUTS[name].blocks)
+def _misfit(name, share, hands, _):
     return (
-        f"layout {name} does not fit: of {len(meet)} detected hands {np.mean(meet or [0]):.0%} lie with their wrist at the "
+        f"layout {name} does not fit: of {hands} detected hands {share:.0%} lie with their wrist at the "
         f"pose's wrist of their side; expected {WRIST_SHARE:.0%} or more"
     )
 

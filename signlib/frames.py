@@ -10,16 +10,23 @@ from signlib.errors import InputError
 
 def keypoint_files(folder):
     """Returns the paths of a folder's .npy files, sorted by video id, without hidden ones such as macOS leaves behind."""
-    visible = (path for path in pathlib.Path(folder).glob("*.npy") if not path.name.startswith("."))
-    return sorted(visible, key=lambda path: path.stem)
+    return sorted(_visible(folder, "*.npy"), key=lambda path: path.stem)
+
+
+def holds_files(folder):
+    """Returns whether a folder itself holds such files; where there are many, sooner than `keypoint_files` does."""
+    return next(_visible(folder, "*.npy"), None) is not None
+
+
+def visible_folders(folder):
+    """Returns the paths of the folders in `folder`, without hidden ones."""
+    return [path for path in _visible(folder, "*") if path.is_dir()]
 
 
 def keypoint_folders(folder, depth=4):
     """Returns the visible folders in `folder` that hold .npy files, at most `depth` levels down; sorted by name."""
-    found = (
-        path for path in visible_folders(folder) if _holds_files(path) or (depth > 1 and keypoint_folders(path, depth - 1))
-    )
-    return sorted(found)
+    inner = visible_folders(folder)
+    return sorted(path for path in inner if holds_files(path) or (depth > 1 and keypoint_folders(path, depth - 1)))
 
 
 def clip_paths(folder):
@@ -33,15 +40,6 @@ def clip_paths(folder):
         clips = clip_paths(inner)
         found |= {f"{inner.name}/{name}": path for name, path in clips.items()} or {inner.name: inner}
     return found
-
-
-def visible_folders(folder):
-    """Returns the paths of the folders in `folder`, without hidden ones."""
-    return [path for path in pathlib.Path(folder).glob("*") if path.is_dir() and not path.name.startswith(".")]
-
-
-def _holds_files(folder):
-    return any(not path.name.startswith(".") for path in folder.glob("*.npy"))
 
 
 def frame_files(folder):
@@ -107,11 +105,11 @@ def file_ends(path, count):
 
 
 def _stack(folder):
-    if first := next(iter(keypoint_files(folder)), None):
-        shape = _open_array(first, "r").shape
-        if not holds_one_frame(first) and shape[:1] != (1,):
+    for path in keypoint_files(folder)[:1]:  # a whole clip is called so before the numbers of its frames are looked at
+        first = _open_array(path, "r")
+        if not _is_frame(first) and first.shape[:1] != (1,):
             raise InputError(
-                f"{first} holds {shape}; expected one frame, such as (1662,). Files that hold whole clips stand as "
+                f"{path} holds {first.shape}; expected one frame, such as (1662,). Files that hold whole clips stand as "
                 f"<gloss>/<clip>.npy: set DATA to {folder.parent}, if {folder.name} is a gloss"
             )
     frames = []
@@ -121,6 +119,10 @@ def _stack(folder):
             raise InputError(f"{path} has shape {frame.shape}; expected {frames[0].shape}, as the frames before it")
         frames.append(frame)
     return np.concatenate(frames) if frames[0].shape[:1] == (1,) else np.stack(frames)
+
+
+def _visible(folder, pattern):
+    return (path for path in pathlib.Path(folder).glob(pattern) if not path.name.startswith("."))
 
 
 def _is_frame(array):

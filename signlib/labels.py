@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from signlib.errors import InputError
 from signlib.files import is_folder
-from signlib.frames import keypoint_files, keypoint_folders, visible_folders
+from signlib.frames import holds_files, keypoint_files, keypoint_folders, visible_folders
 
 LABELS_NAME = "WLASL_v0.3.json"
 SPLIT_NAMES = dict.fromkeys(["train", "training"], "train") | dict.fromkeys(["test", "testing"], "test")
@@ -65,20 +65,21 @@ def find_clips(data_dir, labels=None):
         )
     if strange := [part.name for part in parts if not part.name.isprintable()]:
         raise InputError(f"{folder} holds a folder named {strange[0]!a}; expected a printable gloss: rename it")
-    flat = [part for part in parts if keypoint_files(part)]
-    nested = [part for part in parts if keypoint_folders(part)]
+    inner = {part: keypoint_folders(part) for part in parts}
+    flat = [part for part in parts if holds_files(part)]
+    nested = [part for part in parts if inner[part]]
     if flat and nested:
         raise InputError(
             f"{folder} mixes two forms: {flat[0].name} holds .npy files, {nested[-1].name} holds folders of them; {FORMS}. "
             "Move away what is no gloss"
         )
-    if deep := [path for part in nested for path in keypoint_folders(part) if not keypoint_files(path)]:
+    if deep := [path for part in nested for path in inner[part] if not holds_files(path)]:
         raise InputError(
             f"{deep[0]} holds no .npy files but folders of them, one level more than expected; {FORMS}. Set DATA to "
             f"{deep[0].parent}, if its folders are named after glosses; or move up what lies in {deep[0]}"
         )
-    clips = keypoint_files if flat else keypoint_folders
-    paths = {f"{part.name}/{path.stem if flat else path.name}": path for part in parts for path in clips(part)}
+    clips = {part: keypoint_files(part) for part in parts} if flat else inner
+    paths = {f"{part.name}/{path.stem if flat else path.name}": path for part in parts for path in clips[part]}
     entries = {video_id: (video_id.partition("/")[0], -1, "") for video_id in paths}
     sequences = [] if flat else [f"{part.name}/{path.name}" for part in parts for path in visible_folders(part)]
     empty = [Problem(s, "missing", "its folder holds no .npy file") for s in sorted(sequences) if s not in paths]
