@@ -3,21 +3,23 @@
 python train.py                          the data in processed_vids/wlasl-video, or else the built-in sample
 python train.py --data DIR --epochs 30   your own; every parameter of the notebook is an option
 python train.py --recipe quick           settings from notebooks/recipes/quick.yaml
+python train.py --resume RUN_DIR         goes on with a run after any end of it, from its last whole epoch
 
 Ends with status 0: done, 2: bad input, 130 or 143: interrupted (the best model is kept), 1: anything else.
 """
 
 import argparse
 import difflib
+import signal
 import sys
 
 import yaml
 
-from signlib import runs
+from signlib import project, runs
 from signlib.errors import InputError
 from signlib.parameters import PARAMETERS, check_parameters
 
-RECIPES = runs.ROOT / "notebooks" / "recipes"
+RECIPES = project.ROOT / "notebooks" / "recipes"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,22 +32,24 @@ def main(arguments):
     """Runs the notebook with the parameters that the command line names. Returns the exit status."""
     try:
         parameters = read_arguments(arguments)
-        runs.models_dir(parameters, runs.find_data(parameters)[2])
-        from signlib.engine import run_notebook  # papermill takes a second to import: after what can be wrong at once
+        project.models_dir(parameters, project.find_data(parameters)[2])
+        from signlib.headless import run_notebook
 
-        end = run_notebook(runs.NOTEBOOK, parameters, parameters["RUN_DIR"])
+        end = run_notebook(project.NOTEBOOK, parameters, parameters["RUN_DIR"])
     except InputError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     if end.status != "finished":
         print(f"\ntrain.py: {end.status}: {end.reason}", file=sys.stderr, flush=True)
+        if (end.folder / "state.h5").exists():
+            print(f"go on with: python train.py --resume {end.folder}", file=sys.stderr, flush=True)
     print(end.folder, flush=True)
     return end.exit_status
 
 
 def read_arguments(arguments):
     """Returns all parameters of the notebook, checked: its defaults, then the recipe's, then those of the command line."""
-    cell = runs.notebook_parameters()
+    cell = project.notebook_parameters()
     parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--recipe", help="NAME of notebooks/recipes/NAME.yaml, or list")
     for name, (default, why) in cell.items():
@@ -62,6 +66,9 @@ def read_arguments(arguments):
         print("\n".join(f"{name:12} {line}" for name, line in recipes().items()))
         parser.exit()
     values = {name: default for name, (default, _) in cell.items()}
+    if given.RESUME:
+        _, before = runs.run_to_resume(given.RESUME)
+        values |= {name: value for name, value in before["parameters"].items() if name in cell and name != "RUN_DIR"}
     if given.recipe is not None:
         values |= read_recipe(given.recipe)
         try:
@@ -103,6 +110,7 @@ def option(name):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:  # before the notebook has started

@@ -24,7 +24,7 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 
 import signlib
-from signlib import runs
+from signlib import project
 from signlib.errors import InputError
 
 # The parent imports no TensorFlow and keeps no frames: on Linux the peak of a child begins at that of its parent.
@@ -64,7 +64,7 @@ def measure_all(given):
         raise InputError(f"--clips {given.clips} --epochs {given.epochs}: expected 0 or more clips and at least 1 epoch")
     if given.labels and not given.data:
         raise InputError("--labels needs --data: the built-in sample has its own")
-    values = {name: default for name, (default, _) in runs.notebook_parameters().items()}
+    values = {name: default for name, (default, _) in project.notebook_parameters().items()}
     values |= {"DATA": given.data, "LABELS": given.labels, "LAYOUT": given.layout, "LANDMARKS": given.landmarks}
     values = signlib.check_parameters(values | {"SAMPLE": not given.data})
     train, preprocessor = read_data(values, given.clips)
@@ -96,9 +96,9 @@ def measure_all(given):
 
 def read_data(values, count):
     """Returns (training clips, preprocessor) as the notebook has them: all the clips, or `count` of them."""
-    data, labels, sample = runs.find_data(values)
+    data, labels, sample = project.find_data(values)
     if sample:
-        signlib.make_sample(runs.project_path(runs.SAMPLE))
+        signlib.make_sample(project.project_path(project.SAMPLE))
     clips = signlib.load_clips(data, labels, values["LAYOUT"], values["MAX_BAD_SHARE"])
     train, _, _ = signlib.split_clips(clips, values["SPLIT"], values["VALIDATION_SPLIT"], seed=values["SEED"])
     if 0 < count < len(train):

@@ -1,36 +1,96 @@
-"""Running a notebook without a browser: `run_notebook`, and a papermill engine that lets it end tidily at a signal.
+"""The papermill engine "signlib": a notebook that ends tidily at a signal, and says how it ended.
 
-Papermill alone kills the kernel at SIGTERM without an exception in it, and gives a cell 2 to 3 seconds after SIGINT.
+Papermill alone kills the kernel at SIGTERM without an exception in it, gives a cell 2 to 3 seconds after SIGINT, and calls
+the cells of a killed kernel completed. Papermill imports this file by its entry point; nothing else has to.
 """
 
-import json
 import os
-import pathlib
 import signal
-import sys
-from dataclasses import dataclass
+import threading
 
-import papermill
+import nbformat
+from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine, papermill_engines
+from papermill.engines import NBClientEngine
 from papermill.log import logger
 
-from signlib.files import write_json
-from signlib.runs import ROOT, claim_run_dir, project_path
 from signlib.signals import handled
+
+STOP_SECONDS = 60  # for a notebook without that parameter
+MARKER = "papermill-error-cell-tag"  # papermill's own, by which it removes such cells before the next run
+
+
+class KernelKilledError(DeadKernelError):
+    """The kernel died before the notebook was done; the message says of what."""
+
+    def __init__(self, status):
+        name = signal.Signals(-status).name if status and status < 0 else f"status {status}"
+        if name == "SIGKILL":
+            name += ") by the system, most often because memory ran out: set BATCH_SIZE to 16, then 8, or CACHE_MB to 256"
+        else:
+            name += ")"
+        super().__init__(f"the kernel was killed ({name}")
 
 
 class _Client(PapermillNotebookClient):
-    """Knows whether a cell is running: a kernel that runs none ignores interrupts."""
+    """Passes signals on to the kernel: the first as an interrupt, as soon as a cell executes and can hear it; the second, or
+    the end of `stop_seconds`, kills it. After an interrupt the notebook goes on only where its cell says "interrupted"."""
 
-    running = False
+    def __init__(self, nb_man, signals, stop_seconds, **options):
+        super().__init__(nb_man, **options)
+        self.signals = signals
+        self.stop = threading.Timer(stop_seconds, self._kill)
+        self.stop.daemon = True
+        self.process = None
+        self.executing = self.passed_on = self.absorbed = self.done = False
 
-    def execute_cell(self, cell, index, **kwargs):
-        self.running = cell.cell_type == "code"
+    def on_signal(self, signum, frame):
+        """Handles a signal."""
+        if self.done:
+            return
+        self.signals.append(signum)
+        if len(self.signals) == 1:
+            self.stop.start()
+            self._pass_on()
+        elif self.process is None:
+            raise KeyboardInterrupt
+        else:
+            self._kill()
+
+    def execute_cell(self, cell, index, **options):
+        if cell.cell_type != "code":
+            return cell
         try:
-            return super().execute_cell(cell, index, **kwargs)
+            if self.signals and not self.absorbed:
+                raise KeyboardInterrupt
+            self.process = self.km.provisioner.process
+            return super().execute_cell(cell, index, **options)
+        except (KeyboardInterrupt, DeadKernelError):
+            self.nb_man.cell_exception(cell, index)  # else papermill calls it completed
+            raise
         finally:
-            self.running = False
+            self.executing = False
+            if self.passed_on and not self.absorbed:
+                self.absorbed = any("interrupted" in output.get("text", "") for output in cell.outputs)
+
+    def process_message(self, message, *more, **options):
+        if message["msg_type"] == "execute_input":  # before it, the kernel is idle and ignores interrupts
+            self.executing = True
+            self._pass_on()
+        return super().process_message(message, *more, **options)
+
+    def papermill_execute_cells(self):
+        super().papermill_execute_cells()
+        self.done = True
+
+    def _pass_on(self):
+        if self.signals and self.executing and not self.passed_on:
+            self.passed_on = True
+            os.kill(self.process.pid, signal.SIGINT)
+
+    def _kill(self):
+        if self.process is not None:
+            self.process.kill()
 
 
 class SignalEngine(NBClientEngine):
@@ -38,74 +98,46 @@ class SignalEngine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, *, signals=None, stdout_file=None, stderr_file=None, **kwargs):
-        """Runs the notebook. At a second signal the kernel dies; one that comes while no cell runs is a KeyboardInterrupt."""
-        received = [] if signals is None else signals
+        """Runs the notebook. Ends with SystemExit, 128 and the signal's number, where a signal stopped it, and with
+        KernelKilledError where the kernel died of something else; the notebook then says so at its top."""
+        notebook = nb_man.nb
         client = _Client(
             nb_man,
+            [] if signals is None else signals,
+            notebook.metadata.papermill.parameters.get("STOP_SECONDS", STOP_SECONDS),
             kernel_name=kernel_name,
             log=logger,
             log_output=kwargs.get("log_output", False),
             stdout_file=stdout_file,
             stderr_file=stderr_file,
             startup_timeout=kwargs.get("start_timeout", 60),
+            timeout=kwargs.get("execution_timeout"),
             shutdown_kernel="immediate",  # all is written by then; the graceful way interrupts the idle kernel, which complains
             extra_arguments=["--log-level=ERROR"],  # newer kernels warn of their local TCP port at every start
         )
-
-        def pass_on(signum, frame):
-            received.append(signum)
-            if not client.running:
-                raise KeyboardInterrupt
-            os.kill(client.km.provisioner.pid, signal.SIGINT if len(received) == 1 else signal.SIGKILL)
-
-        with handled(pass_on, signal.SIGINT, signal.SIGTERM):
-            return client.execute()
-
-
-@dataclass(frozen=True)
-class Finished:
-    """How `run_notebook` ended: the run's `folder`, the `status` and `reason` of its run.json, and the exit status of a
-    command that did it: 0 finished, 2 bad input, 130 or 143 interrupted, 1 anything else."""
-
-    folder: pathlib.Path
-    status: str
-    reason: str
-    exit_status: int
+        ended = None
+        # A shell's background jobs ignore SIGINT from their start on; nohup has SIGHUP ignored on purpose.
+        signums = [signal.SIGINT, signal.SIGTERM]
+        signums += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
+        with handled(client.on_signal, *signums):
+            try:
+                client.execute()
+            except (KeyboardInterrupt, DeadKernelError) as error:
+                ended = error
+            finally:
+                client.stop.cancel()
+        if client.signals and (ended or client.absorbed or notebook.metadata.papermill.exception):
+            _say(notebook, "interrupted", f"by {signal.Signals(client.signals[0]).name}")
+            raise SystemExit(128 + client.signals[0])
+        if ended:
+            ended = KernelKilledError(client.process and client.process.poll())
+            _say(notebook, "failed", str(ended))
+            raise ended
 
 
-def run_notebook(notebook, parameters, run_dir, out=None):
-    """Runs the training notebook, or one like it, through papermill, its log streaming to `out` (by default stdout).
-
-    Returns `Finished`. The notebook takes RUN_DIR and writes run.json there; `run_dir` may be "" for a new folder in `runs`,
-    and receives the executed notebook as well. Raises InputError for a `run_dir` that cannot be used.
-
-    SIGINT and SIGTERM reach the kernel as an interrupt, so that it can save and end; a second one ends it at once. What
-    happened is what run.json says: a notebook that could not write its end there has failed, or was interrupted.
-    """
-    papermill_engines.register("signlib", SignalEngine)
-    run_dir, notebook = claim_run_dir(run_dir), project_path(notebook)
-    signals, reason, bad_input = [], "the notebook did not say how it ended", False
-    try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(run_dir / notebook.name),
-            parameters=parameters | {"RUN_DIR": str(run_dir)},
-            engine_name="signlib",
-            cwd=str(ROOT),
-            progress_bar=False,
-            stdout_file=out or sys.stdout,
-            stderr_file=out or sys.stdout,
-            signals=signals,
-        )
-    except papermill.PapermillExecutionError as error:
-        reason, bad_input = f"{error.ename}: {error.evalue}", error.ename == "InputError"
-    except (Exception, KeyboardInterrupt) as error:  # the kernel died, or never started
-        reason = f"{'stopped before the notebook could end by itself; ' if signals else ''}{type(error).__name__}: {error}"
-
-    path = run_dir / "run.json"
-    state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parameters": parameters, "status": "running"}
-    if state["status"] == "running":
-        state |= {"status": "interrupted" if signals else "failed", "reason": reason}
-        write_json(path, state)
-    exit_status = {"finished": 0, "interrupted": 128 + (signals or [signal.SIGINT])[0]}.get(state["status"], 1)
-    return Finished(run_dir, state["status"], state["reason"], 2 if bad_input else exit_status)
+def _say(notebook, status, reason):
+    """Writes how it ended into the notebook, for a program and for a reader."""
+    notebook.metadata.papermill["status"] = status
+    cell = nbformat.v4.new_markdown_cell(f"**{status}**: {reason}", metadata={"tags": [MARKER]})
+    cell.metadata.papermill = {"status": "completed"}
+    notebook.cells.insert(0, cell)

@@ -1,6 +1,8 @@
-"""Writing files so that at every moment the complete old or the complete new one is there."""
+"""Writing files so that at every moment the complete old or the complete new one is there, and no two writers mix."""
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -8,6 +10,10 @@ import pathlib
 import secrets
 
 import numpy as np
+
+from signlib.locks import locked
+
+SEAL = len("sha256 \n") + 64  # bytes of the last line of a sealed file
 
 
 def is_folder(path):
@@ -22,21 +28,27 @@ def is_folder(path):
 def atomic_path(path):
     """Yields a temporary path in the folder of `path`, which it makes; at the end the file is flushed and takes the name.
 
-    After an exception, an interruption included, the temporary file is gone and what stood at `path` is as it was.
+    After an exception, an interruption included, the temporary file is gone and what stood at `path` is as it was. What a
+    killed process left is removed by the next one that writes `path`. Raises BlockingIOError, naming the other process,
+    while that holds the lock of `path`.
     """
     path = pathlib.Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected a file name")
     path.parent.mkdir(parents=True, exist_ok=True)
     stem, dot, suffixes = path.name.partition(".")
-    temporary = path.with_name(f".{stem}-{secrets.token_hex(4)}-tmp{dot}{suffixes}")
-    try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with locked(path) as alone:
+        if alone:  # whoever wrote the temporary files of this path held its lock, so now they are nobody's
+            for stale in path.parent.glob(f".{glob.escape(stem)}-????????-tmp{glob.escape(dot + suffixes)}"):
+                stale.unlink(missing_ok=True)
+        temporary = path.with_name(f".{stem}-{secrets.token_hex(4)}-tmp{dot}{suffixes}")
+        try:
+            yield temporary
+            _flush(temporary)
+            temporary.replace(path)
+            _flush(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path, value):
@@ -52,9 +64,32 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def seal(path):
+    """Adds a last line `sha256 <hex>`: the digest of all bytes before it. HDF5 ignores what follows its own data."""
+    with pathlib.Path(path).open("ab") as file:
+        file.write(b"\n")
+    with pathlib.Path(path).open("ab") as file:
+        file.write(b"sha256 %s\n" % sha256(path).encode())
+
+
+def read_sealed(path):
+    """Returns the bytes of a sealed file without its last line. Raises ValueError, saying what was expected and found,
+    where they are not what was sealed."""
+    data = pathlib.Path(path).read_bytes()
+    data, found = data[:-SEAL], data[-SEAL:]
+    expected = b"sha256 %s\n" % hashlib.sha256(data).hexdigest().encode()
+    if found != expected:
+        shown = found if found.startswith(b"sha") else found[-12:]
+        raise ValueError(f"damaged, cut short or not saved by signlib: expected {expected} at its end, found {shown}")
+    return data
+
+
 def _flush(path):
     handle = os.open(path, os.O_RDONLY)
     try:
+        if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync alone leaves the data in the drive's own cache
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -56,6 +56,9 @@ PARAMETERS = {
     "SAMPLE": Parameter(bool),
     "MODELS_DIR": Parameter(str),
     "RUN_DIR": Parameter(str),
+    "RESUME": Parameter(str),
+    "FALLBACK_DIR": Parameter(str),
+    "STOP_SECONDS": Parameter(int, 1, 1_000_000),
     "BATCH_SIZE": Parameter(int, 1, 4096),
     "EPOCHS": Parameter(int, 1, 10_000),
     "VALIDATION_SPLIT": Parameter(float, 0.01, 0.9),
@@ -80,6 +83,10 @@ PARAMETERS = {
     "CACHE_MB": Parameter(int, 0, 1_000_000),
     "DEVICE": Parameter(str, choices=("cpu", "auto")),
     "SEED": Parameter(int, 0, 2**31 - 1),
+}
+CHANGEABLE = {  # when a run is resumed: what changes neither the content of the data nor that of an epoch
+    *("DATA", "LABELS", "SAMPLE", "MODELS_DIR", "RUN_DIR", "RESUME", "FALLBACK_DIR", "STOP_SECONDS"),
+    *("EPOCHS", "PATIENCE", "MAX_BAD_SHARE", "CACHE_MB"),
 }
 AUDIT_PARAMETERS = {name: PARAMETERS[name] for name in ("DATA", "LABELS", "SAMPLE", "LAYOUT", "SEQUENCE_LENGTH")}
 AUDIT_PARAMETERS["CLIP"] = Parameter(str)

@@ -1,149 +1,142 @@
-"""Runs of the training notebook: the data its parameters name, its folder with run.json."""
+"""Runs of the training notebook: a run's folder with its run.json."""
 
-import ast
 import contextlib
 import itertools
 import json
 import os
-import pathlib
 import socket
-import subprocess
 import tempfile
 import time
 import warnings
 
 import signlib
 from signlib.errors import InputError
-from signlib.files import is_folder, write_json
-from signlib.labels import FORMS
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-NOTEBOOK = ROOT / "notebooks" / "2_train.ipynb"
-DEFAULT_DATA = "processed_vids/wlasl-video/processed_keypoints_fixed"
-SAMPLE = "processed_vids/sample"
-
-
-def notebook_parameters(notebook=NOTEBOOK):
-    """Returns {name: (default, why)} of a notebook's cell tagged `parameters`: literals, each with its comment."""
-    cells = json.loads(pathlib.Path(notebook).read_text(encoding="utf-8"))["cells"]
-    source = next("".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", []))
-    lines, found = source.splitlines(), {}
-    for node in ast.parse(source).body:
-        comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()
-        found[node.targets[0].id] = ast.literal_eval(node.value), comment.strip().lstrip("# ")
-    return found
-
-
-def project_path(path):
-    """Returns an absolute path; a relative one is meant from the project's root, wherever the kernel was started."""
-    try:
-        return ROOT / pathlib.Path(path).expanduser()
-    except RuntimeError as error:  # ~ of an unknown user
-        raise InputError(f"{path}: {error}") from None
-
-
-def find_data(parameters):
-    """Returns (data folder, labels file or None, is it the sample). The sample is used when asked for, or when nothing is
-    named and the default folder does not exist. Raises InputError when a folder or file that was named is missing."""
-    sample = project_path(SAMPLE) / "processed_keypoints_fixed", None, True
-    if parameters["SAMPLE"]:
-        return sample
-    labels = project_path(parameters["LABELS"]) if parameters["LABELS"] else None
-    if labels is not None and not labels.is_file():
-        raise InputError(f"LABELS: no file {labels}; expected a json such as WLASL_v0.3.json")
-    data = project_path(parameters["DATA"] or DEFAULT_DATA)
-    if not is_folder(data):
-        if parameters["DATA"] or labels is not None:
-            raise InputError(f"DATA: no folder {data}; {FORMS}")
-        return sample
-    return data, labels, False
-
-
-def models_dir(parameters, sample):
-    """Returns the folder to publish in, made: MODELS_DIR, or `sample` in it for a model of the sample. Raises InputError
-    where it cannot be written, before anything is learnt that would be published there."""
-    folder = project_path(parameters["MODELS_DIR"]) / ("sample" if sample else "")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise InputError(f"MODELS_DIR: cannot write in {folder}: {error.strerror}; name another folder") from None
-    return folder
-
-
-def open_data(parameters):
-    """Returns what `find_data` does; makes the sample where that is what it found, and says so unmistakably."""
-    data, labels, sample = find_data(parameters)
-    if sample:
-        from signlib.sample import make_sample
-
-        why = "as asked" if parameters["SAMPLE"] else f"because {DEFAULT_DATA} does not exist"
-        bar = "█" * 80
-        print(f"{bar}\n█  THE BUILT-IN SAMPLE, {why}.\n█  Synthetic signs: nothing learnt here recognises")
-        print(f"█  a real one. Set DATA to your own folder of keypoints.\n{bar}", flush=True)
-        make_sample(project_path(SAMPLE))
-    return data, labels, sample
-
-
-def header(title):
-    """Prints the header of a phase of the log."""
-    print(f"\n── {title} {'─' * max(3, 76 - len(title))}", flush=True)
+from signlib.files import sha256, write_json
+from signlib.history import clamp_history
+from signlib.locks import free_lock, lock_owner, take_lock
+from signlib.parameters import CHANGEABLE
+from signlib.project import MODEL_NAME, ROOT, git_revision, models_dir, open_data, project_path
 
 
 class Run:
-    """A new training run of checked parameters, and its folder. `run.json` says how it stands: `status` is running,
-    finished, interrupted, diverged or failed. `data`, `labels`: where the clips are. `sample`: they are synthetic.
-    `models`: where to publish."""
+    """A run of checked parameters, new or resumed, and its folder. `run.json` says how it stands: `status` is running,
+    finished, interrupted, diverged or failed, and read by `read_state` also died. `data`, `labels`: where the clips are.
+    `sample`: they are synthetic. `models`: where to publish, what no other run may do meanwhile. `resumed`: it is."""
+
+    locks = ()  # of this process' latest run; they end with it, or when the notebook is started again
 
     def __init__(self, parameters):
         self.data, self.labels, self.sample = open_data(parameters)
         self.models = models_dir(parameters, self.sample)
-        self.folder = claim_run_dir(parameters["RUN_DIR"])
+        self.folder = claim_run_dir(parameters)
+        self.resumed = bool(parameters["RESUME"])
         self.warnings, self.started = [], time.time()
-        self.state = {
+        self.state = read_state(self.folder) or {}
+        self.state |= {
             "status": "running",
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "parameters": parameters,
             "data": str(self.data),
             "sample": self.sample,
             "signlib": signlib.__version__,
-            "git_revision": _git_revision(),
+            "git_revision": git_revision(),
+            "locked": self._take_locks(self.folder / "run.json", self.models / MODEL_NAME),
+            "resumed" if self.resumed else "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        self.write()
+        if not self.resumed:
+            self.write()
         warnings.showwarning = self._show_warning
+
+    def start(self, record):
+        """Writes what the model will be made of, see `make_record`, into run.json before the training. A resumed run is refused
+        where its data are not those of before; up to here its run.json is as it was."""
+        before = self.state.get("data_fingerprint", record["data_fingerprint"])
+        if before != record["data_fingerprint"]:
+            raise InputError(
+                f"RESUME: the clips or their labels are not those of {self.folder}: data_fingerprint was {before:.12}, now it "
+                f"is {record['data_fingerprint']:.12}. Give it the same data, or start a new run"
+            )
+        for name in ("reason", "metrics", "published", "ended", "seconds"):
+            self.state.pop(name, None)  # of what was before
+        self.write(**{name: record[name] for name in ("classes", "layout", "data_fingerprint", "versions")})
+
+    def paths(self):
+        """Returns where `fit` saves: its arguments path, checkpoint, final, state and fallback."""
+        return {
+            "path": self.folder / "model.h5",
+            "state": self.folder / "state.h5",
+            "checkpoint": self.models / "lstm_model_checkpoint.h5",
+            "final": self.models / MODEL_NAME,
+            "fallback": project_path(self.state["parameters"]["FALLBACK_DIR"] or tempfile.gettempdir()),
+        }
 
     def write(self, **values):
         """Adds values to run.json, atomically."""
         self.state |= values
         write_json(self.folder / "run.json", self.state)
 
-    def _show_warning(self, message, category, filename, lineno, file=None, line=None):
-        if str(message) not in self.warnings:
-            self.warnings.append(str(message))
-            print(f"Warning: {message}", flush=True)
-
-    def write_result(self, result, published, **more):
-        """Writes what `fit` brought into run.json, before anything else can go wrong. `published`: the path, or None."""
+    def write_result(self, result, **more):
+        """Writes what `fit` brought into run.json, before anything else can go wrong."""
         self.outcome = {"status": result.status, "reason": result.reason}
-        if published is None:
+        if result.published is None:
             self.outcome = {"status": "failed", "reason": "the model could not be saved or published: see the warnings"}
+        model = None if result.saved is None else {"path": result.saved.path, "sha256": sha256(result.saved.path)}
         self.write(
             history=result.history,
+            history_clamped=clamp_history(result.history),
             best_epoch=result.best_epoch,
             best_value=result.best_value,
             start_loss=result.start_loss,
-            published=published,
+            training_seconds=round(result.seconds, 1),
+            model=model,
+            published=result.published,
             **more,
         )
 
     def finish(self, metrics):
         """Writes the end of the run, and prints the warnings again. metrics: {name: value}."""
-        self.write(**self.outcome, metrics=metrics, warnings=self.warnings, seconds=round(time.time() - self.started, 1))
+        self.write(
+            **self.outcome,
+            metrics=metrics,
+            warnings=self.warnings,
+            ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            seconds=round(time.time() - self.started, 1),
+        )
+        self._take_locks()
         for message in self.warnings:
             print(f"Warning: {message}")
         print(f"{self.outcome['status']}: {self.folder}", flush=True)
+
+    def _take_locks(self, *paths):
+        """Gives the locks of the latest run back and takes those of `paths`; returns whether there are locks here at all."""
+        for path in Run.locks:
+            free_lock(path)
+        Run.locks = ()
+        try:
+            for path in paths:
+                alone = take_lock(path)
+                Run.locks += (path,)
+        except BlockingIOError as error:
+            raise InputError(f"{error.strerror}: wait for it, or name other folders in RUN_DIR and MODELS_DIR") from None
+        return bool(paths) and alone
+
+    def _show_warning(self, message, category, filename, lineno, file=None, line=None):
+        if str(message) not in self.warnings:
+            self.warnings.append(str(message))
+            print(f"Warning: {message}", flush=True)
+
+
+def read_state(folder):
+    """Returns run.json of a run's folder as a dict, or None where there is none that can be read. A run that says it is
+    running, and whose process is no longer there, has the status "died"."""
+    try:
+        state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if state["status"] == "running" and not _is_alive(folder, state):
+            state |= {"status": "died", "reason": f"process {state['pid']} on {state['host']} ended without saying how"}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return state
 
 
 def load_runs(folder="runs"):
@@ -155,27 +148,30 @@ def load_runs(folder="runs"):
     for path in sorted(project_path(folder).glob("*/run.json")):
         row = {"run": path.parent.name, "folder": str(path.parent)}
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            state = read_state(path.parent)
             row |= {key: state.get(key) for key in ("status", "started", "sample", "best_epoch", "seconds")}
             row |= state.get("metrics", {}) | state["parameters"]
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        except (KeyError, AttributeError, TypeError):
             row["status"] = "unreadable"
         rows.append(row)
     table = pd.DataFrame(rows, columns=None if rows else ["run", "folder", "status"])
     return table.sort_values("run", ignore_index=True)
 
 
-def claim_run_dir(run_dir=""):
-    """Returns the folder of a new run, made: `run_dir`, or where that is empty a new one in `runs`, named after the time.
+def claim_run_dir(parameters):
+    """Returns the folder of a run: of the one to RESUME; else RUN_DIR, made, or where that is empty a new one in `runs`, named
+    after the time.
 
-    Raises InputError where it cannot be made or holds a run already.
+    Raises InputError where it cannot be made, holds a run already, or holds none that can be resumed with the parameters.
     """
+    if parameters.get("RESUME"):
+        return _resumable(parameters)
     try:
-        if run_dir:
-            folder = project_path(run_dir)
+        if parameters["RUN_DIR"]:
+            folder = project_path(parameters["RUN_DIR"])
             folder.mkdir(parents=True, exist_ok=True)
             if (folder / "run.json").exists():
-                raise InputError(f"RUN_DIR: {folder} already holds a run; name a new folder")
+                raise InputError(f"RUN_DIR: {folder} already holds a run; name a new folder, or RESUME that run")
             return folder
         name = time.strftime("%Y-%m-%d_%H%M%S")
         for number in itertools.count(1):
@@ -185,6 +181,29 @@ def claim_run_dir(run_dir=""):
                 return folder
     except OSError as error:
         raise InputError(f"RUN_DIR: cannot make {folder}: {error.strerror}; name another folder") from None
+
+
+def run_to_resume(resume):
+    """Returns (folder, its run.json) of a run that can be resumed; raises InputError of any other."""
+    folder = project_path(resume)
+    state = read_state(folder)
+    if state is None or not isinstance(state.get("parameters"), dict):
+        raise InputError(f"RESUME: no run in {folder}; expected a folder with the run.json of a run, such as one in runs/")
+    if state["status"] == "running" and folder / "run.json" not in Run.locks:
+        raise InputError(f"RESUME: {folder} is still running: process {state['pid']} on {state['host']}")
+    return folder, state
+
+
+def _resumable(parameters):
+    folder, state = run_to_resume(parameters["RESUME"])
+    if parameters["RUN_DIR"] and project_path(parameters["RUN_DIR"]) != folder:
+        raise InputError(f"RUN_DIR: {parameters['RUN_DIR']} is not the run to RESUME, {folder}; leave it empty")
+    for name, before in state["parameters"].items():
+        if name in parameters and name not in CHANGEABLE and parameters[name] != before:
+            raise InputError(
+                f"RESUME: {name} was {before!r} in {folder}, now it is {parameters[name]!r}; leave it, or start a new run"
+            )
+    return folder
 
 
 def read_run(run="", folder="runs"):
@@ -208,7 +227,7 @@ def read_run(run="", folder="runs"):
 def _complete(folder):
     """run.json of a run that reached its end, its not-finite values as numbers again; None of any other."""
     try:
-        state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        state = read_state(folder)
         if "metrics" not in state or not (folder / "predictions.npz").is_file():
             return None
         state["best_value"] = float(state["best_value"])
@@ -218,10 +237,19 @@ def _complete(folder):
     return state
 
 
-def _git_revision():
-    """The commit of the project, with + where files differ from it; empty where there is no git."""
+def _is_alive(folder, state):
+    """Whether the process of a run that says it is running is there: it holds the lock of its run.json. Where there are no
+    locks, its number tells on its own host; on another nobody can, so it is believed."""
+    if folder / "run.json" in Run.locks:
+        return True
+    if state.get("locked", True):
+        return bool(lock_owner(folder / "run.json"))
+    if state["host"] != socket.gethostname():
+        return True
     try:
-        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+        os.kill(state["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

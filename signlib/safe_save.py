@@ -1,7 +1,7 @@
 """Saving a model so that it is never lost or silently wrong, and loading it for prediction."""
 
 import contextlib
-import hashlib
+import io
 import json
 import logging
 import os
@@ -19,9 +19,10 @@ import signlib
 from signlib.agreement import better_order, order_name
 from signlib.device import keras, tf
 from signlib.errors import InputError, SaveError
-from signlib.files import atomic_path, sha256, write_json
+from signlib.files import atomic_path, read_sealed, seal, sha256, write_json
 from signlib.frames import clip_paths, open_frames
 from signlib.landmarks import LAYOUTS, detect_layout
+from signlib.locks import locked
 from signlib.model import build_model
 from signlib.preprocess import Preprocessor
 
@@ -35,7 +36,7 @@ def make_record(classes, preprocessor, layout, architecture, parameters=None, fi
     fingerprint: of the data it was trained on.
     """
     return {
-        "format": 1,
+        "format": 2,
         "classes": list(classes),
         "preprocessor": preprocessor.config(),
         "layout": layout,
@@ -62,35 +63,48 @@ class Saved:
     message: str
 
 
-def save_model(model, path, record):
+def save_model(model, path, record, fallback=None):
     """Saves model and record to `path` (.h5) and a readable copy of the record beside it (.json). Returns `Saved`.
 
-    The file is written under a temporary name in the same folder, read back and compared bit for bit, flushed to disk,
-    and only then takes the name: at every moment the path holds the complete old or the complete new model. Where the
-    whole cannot be saved, the weights alone go to `<name>.weights.h5`, and the message says why. Raises SaveError, the
-    old files untouched, where that fails too.
+    The file is written under a temporary name in the same folder, sealed (its last line is the sha256 of all before it),
+    read back and compared bit for bit, flushed to disk, and only then takes the name: at every moment the path holds the
+    complete old or the complete new model. Where it cannot be written, the weights alone go to `<name>.weights.h5`; where
+    they cannot either, the whole model goes to the folder `fallback`, as `<folder>-<name>`; a warning says what and why.
+
+    Raises SaveError, the old files untouched, where nothing could be written; at once where what is read back
+    differs, or another process holds the path's lock.
     """
     path = pathlib.Path(path)
-    try:
-        with atomic_path(path) as temporary:
-            _write_whole(model, temporary, record)
-            _verify(temporary, model)
-    except Exception as whole_error:
-        weights_path = path.with_suffix(".weights.h5")
+    targets = [path, path.with_suffix(".weights.h5")]
+    if fallback is not None:
+        targets.append(pathlib.Path(fallback) / f"{path.absolute().parent.name}-{path.name}")
+    failed = []
+    for target in targets:
+        whole = target != path.with_suffix(".weights.h5")
+        write, verify = (_write_whole, _verify_whole) if whole else (_write_weights, _verify_weights)
         try:
-            with atomic_path(weights_path) as temporary:
-                model.save_weights(temporary)
-                _verify(temporary, model)
-        except Exception as weights_error:
-            raise SaveError(
-                f"cannot save {path} ({_reason(whole_error)}), nor its weights alone to {weights_path} "
-                f"({_reason(weights_error)}). What was there before is untouched. Free space or choose another folder"
-            ) from whole_error
-        message = f"saved the weights alone to {weights_path}: the whole model could not be saved ({_reason(whole_error)})"
-        warnings.warn(message, stacklevel=2)
-        return Saved(weights_path, False, message)
-    _write_readable(path, record)
-    return Saved(path, True, f"saved {path} ({path.stat().st_size / 1e6:.1f} MB, verified)")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with locked(target):
+                with atomic_path(target) as temporary:
+                    write(model, temporary, record)
+                    verify(model, temporary, record)
+                if whole:
+                    _write_readable(target, record)
+        except Exception as error:
+            failed.append(f"{target}: {_reason(error)}")
+            if isinstance(error, _DiffersError | BlockingIOError):  # nothing that another place would mend
+                break
+        else:
+            what = "" if whole else "the weights alone to "
+            message = f"saved {what}{target} ({target.stat().st_size / 1e6:.1f} MB, verified)"
+            if failed:
+                message += f": the whole model could not be saved to {'; '.join(failed)}"
+                warnings.warn(message, stacklevel=2)
+            return Saved(target, whole, message)
+    raise SaveError(
+        f"cannot save the model to {'; nor to '.join(failed)}. What was there before is untouched. Free space, or choose "
+        "another folder"
+    )
 
 
 def publish(source, target):
@@ -100,14 +114,16 @@ def publish(source, target):
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
     try:
-        record = _read_record(source)
-        with atomic_path(target) as temporary:
-            shutil.copyfile(source, temporary)
-            if sha256(temporary) != sha256(source):
-                raise OSError("the copy differs from the original")
-    except OSError as error:
+        record = _open(source)[1]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target):
+            with atomic_path(target) as temporary:
+                shutil.copyfile(source, temporary)
+                if sha256(temporary) != sha256(source):
+                    raise OSError("the copy differs from the original")
+            _write_readable(target, record)
+    except (OSError, InputError) as error:
         raise SaveError(f"cannot copy {source} to {target} ({_reason(error)}); use {source} itself") from error
-    _write_readable(target, record)
     return target
 
 
@@ -154,40 +170,105 @@ class LoadedModel:
 
 
 def load_model(path):
-    """Returns the `LoadedModel` of a file that `save_model` wrote. The model is built anew from the record, compiled, and
-    only arrays are read. Raises InputError, naming the file, for anything else."""
+    """Returns the `LoadedModel` of a file that `save_model` wrote, and writes the readable copy of its record anew where that
+    is missing or differs.
+
+    The file's checksum is looked at first; the model is then built anew from the record, compiled, and only arrays are
+    read, so that nothing in the file is ever executed. Raises InputError, naming the file, for anything else.
+    """
     path = pathlib.Path(path)
     if not path.is_file():
         raise InputError(f"no model at {path}; expected an .h5 file that signlib saved, such as models/lstm_model.h5")
+    data, record = _open(path)
     try:
-        record = _read_record(path)
         shape = Preprocessor(**record["preprocessor"]).output_shape
         model = build_model(shape, len(record["classes"]), **record["architecture"])
-        model.load_weights(path)
-    except InputError as error:  # no record, or a layout or a part that this version does not know
-        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged or no model of this version: {_reason(error)}") from error
-    return LoadedModel(model, record)
+        with h5py.File(io.BytesIO(data)) as file:
+            for weight, array in _stored(file, model):
+                weight.assign(array)
+        loaded = LoadedModel(model, record)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # whatever a record or a file of another version makes of these lines
+        raise InputError(f"{path} is no model of this version of signlib: {_reason(error)}") from error
+    if _read_readable(path) != record:
+        _write_readable(path, record)
+    return loaded
+
+
+class _DiffersError(OSError):
+    """What was read back is not what was written."""
 
 
 def _write_whole(model, path, record):
-    text = json.dumps(record, allow_nan=False)
     logger = logging.getLogger("absl")
     logger.addFilter(_not_about_format)
     try:
         model.save(path, include_optimizer=False)
     finally:
         logger.removeFilter(_not_about_format)
+    text = json.dumps(record, allow_nan=False).encode()
     with h5py.File(path, "a") as file:
-        file.create_dataset(RECORD, data=np.frombuffer(text.encode(), np.uint8))
+        file.create_dataset(RECORD, data=np.frombuffer(text, np.uint8))
+    seal(path)
 
 
-def _read_record(path):
+def _verify_whole(model, path, record):
+    try:
+        with h5py.File(io.BytesIO(read_sealed(path))) as file:
+            if file[RECORD][()].tobytes() != json.dumps(record).encode():
+                raise _DiffersError(f"reading {path.name} back, the record differs")
+            for weight, array in _stored(file, model):
+                if array.tobytes() != weight.numpy().tobytes():
+                    raise _DiffersError(f"reading {path.name} back, {weight.path} differs from the model")
+    except ValueError as error:  # the seal is broken, or a shape is another
+        raise _DiffersError(f"reading {path.name} back: {error}") from error
+
+
+def _write_weights(model, path, record):
+    # What `model.load_weights` reads. Without the record, which may be what could not be written.
+    model.save_weights(path)
+
+
+def _verify_weights(model, path, record):
+    found = Counter()
     with h5py.File(path) as file:
-        if RECORD not in file:
-            raise InputError(f"{path} was not saved by signlib: it has no record. keras.models.load_model may open it")
-        return json.loads(file[RECORD][()].tobytes())
+        file.visititems(lambda _, item: found.update([item[()].tobytes()]) if isinstance(item, h5py.Dataset) else None)
+    if lost := Counter(weight.numpy().tobytes() for weight in model.weights) - found:
+        raise _DiffersError(f"reading {path.name} back, {lost.total()} of {len(model.weights)} arrays differ from the model")
+
+
+def _open(path):
+    """(HDF5 data, record) of a model file whose checksum is right; else InputError naming the file."""
+    try:
+        data = read_sealed(path)
+        with h5py.File(io.BytesIO(data)) as file:
+            return data, json.loads(file[RECORD][()].tobytes())
+    except Exception as error:
+        raise InputError(f"{path} cannot be used as a model: {_reason(error)}") from error
+
+
+def _stored(file, model):
+    """Yields (weight of the model, its array in the file), as Keras lays them out: by layer, in the layer's order. Raises
+    InputError at the first one that does not fit."""
+    for layer in model.layers:
+        group = file[f"model_weights/{layer.name}"]
+        arrays = [group[name] for name in np.asarray(group.attrs["weight_names"]).astype(str)]
+        if len(arrays) != len(layer.weights):
+            raise InputError(f"layer {layer.name} has {len(arrays)} arrays; expected {len(layer.weights)}")
+        for weight, array in zip(layer.weights, arrays, strict=True):
+            if (array.shape, str(array.dtype)) != (weight.shape, weight.dtype):
+                raise InputError(
+                    f"{weight.path} is {array.dtype} {array.shape}; by its record it has to be {weight.dtype} {weight.shape}"
+                )
+            yield weight, array[()]
+
+
+def _read_readable(path):
+    try:
+        return json.loads(path.with_suffix(".json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _write_readable(path, record):
@@ -200,21 +281,11 @@ def _not_about_format(entry):
     return "HDF5 file" not in entry.getMessage()
 
 
-def _verify(path, model):
-    """Raises OSError unless every weight of the model stands in the file, bit for bit."""
-    found = Counter()
-    with h5py.File(path) as file:
-        file.visititems(lambda _, item: found.update([_digest(item[()])]) if isinstance(item, h5py.Dataset) else None)
-    lost = Counter(_digest(weight.numpy()) for weight in model.weights) - found
-    if lost:
-        raise OSError(f"reading {path.name} back, {lost.total()} of {len(model.weights)} arrays differ from the model")
-
-
-def _digest(array):
-    return str(np.shape(array)), hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
 def _reason(error):
     if isinstance(error, OSError) and error.errno:
         return f"{os.strerror(error.errno)}: {error}".splitlines()[0]
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    return (
+        str(error).partition("\n")[0]
+        if isinstance(error, InputError | ValueError | _DiffersError)
+        else f"{type(error).__name__}: {error}".splitlines()[0]
+    )

@@ -1,6 +1,7 @@
 """`fit`: training with a log that can be read, guards against silent failure, and a best model that is never lost."""
 
 import math
+import pathlib
 import signal
 import time
 import warnings
@@ -8,14 +9,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from signlib.device import keras
-from signlib.errors import InputError, SaveError, TrainingError
-from signlib.history import duration, percent
-from signlib.safe_save import publish, save_model
+from signlib.callbacks import Best, Diverged, Guard, Interruption, Log, Seeds, State
+from signlib.errors import InputError, Interrupted, SaveError, TrainingError
+from signlib.history import duration
+from signlib.safe_save import publish
 from signlib.signals import handled
+from signlib.state import load_state
 
 MONITORS = ("val_loss", "val_accuracy", "loss", "accuracy")
-QUIET_SECONDS = 20  # an epoch that takes longer says how far it is
 
 
 @dataclass
@@ -24,7 +25,8 @@ class FitResult:
 
     status: "finished" (all epochs or early stopping), "interrupted" or "diverged"; `reason` says it in a sentence.
     history: {metric: values an epoch}, raw. best_epoch: counted from 1; best_value: of the monitored metric.
-    saved: the `Saved` of the best model, or None. seconds: of training.
+    saved: the `Saved` of the best model, or None; published: where its final copy is, or None. seconds: of training, before
+    a break as well; `began`: on the monotonic clock.
     """
 
     status: str = "finished"
@@ -33,8 +35,10 @@ class FitResult:
     best_epoch: int = 0
     best_value: float = math.nan
     saved: object = None
+    published: pathlib.Path | None = None
     start_loss: float = math.nan
     seconds: float = 0.0
+    began: float = 0.0
 
 
 def check_labels(labels, num_classes):
@@ -65,6 +69,10 @@ def fit(
     record,
     path=None,
     checkpoint=None,
+    final=None,
+    fallback=None,
+    state=None,
+    resume=False,
     epochs=100,
     patience=15,
     monitor="val_loss",
@@ -73,13 +81,16 @@ def fit(
     """Trains `model` and returns a `FitResult`; the model then holds the weights of its best epoch.
 
     batches, val_batches: KeypointGenerators. record: see `safe_save.make_record`.
-    path: where each new best model is saved; checkpoint: a second, verified copy of it.
+    path: where each new best model is saved; checkpoint: a second, verified copy of it; final: a copy made at the end;
+    fallback: a folder to save in where `path` cannot be written.
+    state: where each epoch leaves what the next depends on. resume: go on from there, after the last whole epoch: with the
+    same data, seed and versions on one machine, what comes out is the same, bit for bit, as without the break.
     It stops early after `patience` epochs without a better `monitor` (lower loss, higher accuracy), at Ctrl-C (the
     result says "interrupted"), and when the loss is no longer finite ("diverged").
 
-    Raises InputError for labels or a monitor that cannot work, TrainingError when a cross-entropy is negative. Where no
-    epoch was finished there is no model to keep: then Ctrl-C remains a KeyboardInterrupt, and divergence, as a monitor that
-    was never finite, is a TrainingError.
+    Raises InputError for labels or a monitor that cannot work, or a state of other data, TrainingError when a
+    cross-entropy is negative. Where no epoch was finished there is no model to keep: then Ctrl-C becomes `Interrupted`, and
+    divergence, as a monitor that was never finite, a TrainingError.
     """
     if monitor not in MONITORS:
         raise InputError(f"monitor is {monitor!r}; expected one of {', '.join(MONITORS)}")
@@ -88,34 +99,58 @@ def fit(
     if not len(val_batches.labels):
         raise InputError("there are no validation clips")
 
-    result = FitResult(start_loss=_start_loss(model, batches, num_classes))
-    best = _Best(result, record, path, checkpoint, monitor, patience)
-    interruption = _Interruption()
-    callbacks = [_Seeds(batches, seed), _Guard(batches, result), best, _Log(epochs, best), interruption]
-    started = time.monotonic()
-    try:
-        with handled(interruption.ask, signal.SIGINT):
-            # shuffle=False: the generator shuffles the clips itself, by (seed, epoch)
-            model.fit(batches, validation_data=val_batches, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks)
-    except _Diverged:
-        result.status = "diverged"
-    except KeyboardInterrupt:
-        result.status, result.reason = "interrupted", "stopped by the user"
-    result.seconds = time.monotonic() - started
-    if not result.best_epoch:
-        if result.status == "interrupted":
-            raise KeyboardInterrupt("stopped before an epoch was finished: there is no model to keep")
-        reason = result.reason if result.status == "diverged" else f"{monitor} was never finite."
-        raise TrainingError(f"{reason} There is no best epoch, so there is no model to keep")
-    model.set_weights(best.weights)
-    best.save()
-    print(_closing(result, monitor), flush=True)
+    result = FitResult()
+    best = Best(result, record, monitor, patience, path, checkpoint, fallback)
+    first = _resume(state, model, result, best) if resume else 0
+    if not first:
+        result.start_loss = _start_loss(model, batches, num_classes)
+    batches.epoch = first
+    interruption, log = Interruption(), Log(first, epochs, best)
+    callbacks = [Seeds(batches, seed), Guard(batches, result), best, log, interruption]
+    if state is not None:
+        callbacks.insert(3, State(state, record, result, best))
+    result.began = time.monotonic()
+    with handled(interruption.ask, signal.SIGINT, signal.SIGTERM):
+        try:
+            if first < epochs and not best.is_spent(first):
+                # shuffle=False: the generator shuffles the clips itself, by (seed, epoch)
+                model.fit(batches, validation_data=val_batches, initial_epoch=first, epochs=epochs, verbose=0, shuffle=False,
+                          callbacks=callbacks)  # fmt: skip
+        except Diverged:
+            result.status = "diverged"
+        except KeyboardInterrupt:
+            result.status, result.reason = "interrupted", "stopped by the user"
+        result.seconds += time.monotonic() - result.began
+        if not result.best_epoch:
+            if result.status == "interrupted":
+                raise Interrupted("interrupted before an epoch was finished: there is no model to keep")
+            reason = result.reason if result.status == "diverged" else f"{monitor} was never finite."
+            raise TrainingError(f"{reason} There is no best epoch, so there is no model to keep")
+        model.set_weights(best.weights)
+        best.save()
+        print(_closing(result, monitor), flush=True)
+        if final is not None:
+            result.published = _publish(result, final)
     return result
 
 
-def publish_best(result, path):
-    """Copies the best model of a `FitResult` to `path` and returns it, or None where there is nothing to publish or it
-    cannot be written; says which. What stood at `path` is then untouched."""
+def _resume(state, model, result, best):
+    """Takes the model, the result and the best so far back to the end of the last whole epoch; returns how many there were."""
+    if state is None or not pathlib.Path(state).exists():
+        print("resumed: no epoch was finished, so it begins with the first", flush=True)
+        best.resume(None)
+        return 0
+    progress, weights = load_state(state, model, best.record)
+    for name in ("history", "best_epoch", "best_value", "start_loss", "seconds"):
+        setattr(result, name, progress[name])
+    best.resume(weights or None)
+    print(f"resumed after epoch {progress['epoch']}; the best so far is epoch {result.best_epoch}", flush=True)
+    return progress["epoch"]
+
+
+def _publish(result, path):
+    """Copies the best model to `path`; returns it, or None where there is nothing to publish or it cannot be written, and
+    says which. What stood at `path` is then untouched."""
     if result.saved is None or not result.saved.whole:
         print("nothing published: the model was not saved whole")
         return None
@@ -124,140 +159,9 @@ def publish_best(result, path):
     except SaveError as error:
         warnings.warn(str(error), stacklevel=2)
         return None
-    print(f"{result.saved.message}\npublished {path}", flush=True)
+    before = f", the best model from before the loss diverged: epoch {result.best_epoch}" if result.status == "diverged" else ""
+    print(f"{result.saved.message}\npublished {path}{before}", flush=True)
     return path
-
-
-class _Seeds(keras.callbacks.Callback):
-    """Order, augmentation and dropout of an epoch follow from (seed, epoch) alone, not from what ran before."""
-
-    def __init__(self, batches, seed):
-        super().__init__()
-        self.batches, self.seed = batches, seed
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches.epoch = epoch
-        for number, layer in enumerate(self.model._flatten_layers()):
-            if (generator := getattr(layer, "seed_generator", None)) is not None:
-                state = np.random.SeedSequence([self.seed, epoch, number]).generate_state(2)
-                generator.state.assign(state.astype(generator.state.dtype))
-
-
-class _Guard(keras.callbacks.Callback):
-    """Stops at a loss that is not finite, naming the clips of the batch, and refuses a negative cross-entropy."""
-
-    def __init__(self, batches, result):
-        super().__init__()
-        self.batches, self.result = batches, result
-
-    def on_train_batch_end(self, batch, logs=None):
-        loss = logs["loss"]
-        if not math.isfinite(loss):
-            ids = [self.batches.clips[i].video_id for i in self.batches.batch_clips(batch)]
-            self.result.reason = (
-                f"the loss became {loss} in epoch {self.batches.epoch + 1}, batch {batch + 1}, clips {', '.join(ids)}. "
-                "Set LEARNING_RATE to 1e-4, then 5e-5; look at these clips in notebooks/1_audit.ipynb."
-            )
-            raise _Diverged
-        if loss < 0:
-            raise TrainingError(
-                f"the loss is {loss:.3g}; a cross-entropy is never negative. Labels and loss do not match: "
-                "use categorical cross-entropy with one-hot labels, as build_model does"
-            )
-
-
-class _Best(keras.callbacks.Callback):
-    """Keeps and saves the best epoch so far, and stops after `patience` epochs without a better one. NaN is never best."""
-
-    def __init__(self, result, record, path, checkpoint, monitor, patience):
-        super().__init__()
-        self.result, self.record, self.path, self.checkpoint = result, record, path, checkpoint
-        self.monitor, self.patience = monitor, patience
-        self.sign = -1 if "accuracy" in monitor else 1
-        self.weights, self.saved_epoch = None, 0
-
-    def on_epoch_end(self, epoch, logs=None):
-        for name, value in logs.items():
-            self.result.history.setdefault(name, []).append(float(value))
-        value, result = float(logs[self.monitor]), self.result
-        if math.isfinite(value) and (self.weights is None or self.sign * value < self.sign * result.best_value):
-            self.weights = self.model.get_weights()
-            result.best_epoch, result.best_value = epoch + 1, value
-            self.save()
-        elif epoch + 1 - result.best_epoch >= self.patience:
-            self.model.stop_training = True
-            result.reason = f"{self.monitor} has not improved for {self.patience} epochs"
-
-    def save(self):
-        """Saves the model, which holds the best weights, unless that is done: a save can fail or be interrupted."""
-        if self.path is None or self.saved_epoch == self.result.best_epoch:
-            return
-        record = self.record | {"epoch": self.result.best_epoch, self.monitor: self.result.best_value}
-        try:
-            self.result.saved = save_model(self.model, self.path, record)
-            if self.result.saved.whole:
-                self.saved_epoch = self.result.best_epoch
-                if self.checkpoint is not None:
-                    publish(self.result.saved.path, self.checkpoint)
-        except SaveError as error:  # training goes on: the disk may have room again later
-            warnings.warn(str(error), stacklevel=2)
-
-
-class _Log(keras.callbacks.Callback):
-    """One aligned line an epoch; a star marks the best so far."""
-
-    def __init__(self, epochs, best):
-        super().__init__()
-        self.epochs, self.best = epochs, best
-
-    def on_train_begin(self, logs=None):
-        print(f"{'epoch':>9}  {'loss':>8}  {'accuracy':>8}  {'val loss':>8}  {'val accuracy':>12}  {'time':>7}  {'ETA <=':>8}")
-        self.started = self.said = time.monotonic()
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch, self.began = epoch, time.monotonic()
-
-    def on_train_batch_end(self, batch, logs=None):
-        if time.monotonic() - max(self.said, self.began) > QUIET_SECONDS:
-            self.said = time.monotonic()
-            print(f"{self.epoch + 1:>5}  batch {batch + 1} of {self.params['steps']}, loss {logs['loss']:.4f}", flush=True)
-
-    def on_epoch_end(self, epoch, logs=None):
-        now = self.said = time.monotonic()
-        left = (now - self.started) / (epoch + 1) * (self.epochs - epoch - 1)
-        star = "*" if self.best.result.best_epoch == epoch + 1 else " "
-        print(
-            f"{f'{epoch + 1}/{self.epochs}':>9}  {logs['loss']:>8.4f}  {percent('accuracy', logs):>8}  "
-            f"{logs['val_loss']:>8.4f}  {percent('val_accuracy', logs):>12}  {duration(now - self.began):>7}  "
-            f"{duration(left):>8} {star}",
-            flush=True,
-        )
-
-
-class _Interruption(keras.callbacks.Callback):
-    """Ctrl-C is heard at the end of a batch or of an epoch; a second one at once.
-
-    Raised in the midst of TensorFlow, a KeyboardInterrupt can be swallowed in a `__del__` or take the kernel with it: both
-    were seen. This way 87 of 87 interruptions at random moments ended the training.
-    """
-
-    asked = False
-
-    def ask(self, signum, frame):
-        """Handles SIGINT."""
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def _answer(self, *_, **__):
-        if self.asked:
-            raise KeyboardInterrupt
-
-    on_train_batch_end = on_test_batch_end = on_epoch_end = _answer
-
-
-class _Diverged(Exception):  # noqa: N818
-    """Leaves Keras' fit at once, before a further batch is spent."""
 
 
 def _start_loss(model, batches, num_classes):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from signlib import runs
+from signlib import project
 from signlib.dataset import Clip
 from signlib.preprocess import Preprocessor
 
@@ -146,4 +146,4 @@ def damaged_points(make_frames):
 @pytest.fixture
 def given():
     """The training notebook's parameters with their defaults."""
-    return {name: default for name, (default, _) in runs.notebook_parameters().items()}
+    return {name: default for name, (default, _) in project.notebook_parameters().items()}

@@ -2,18 +2,18 @@
 
 import pytest
 
-from signlib import runs
+from signlib import project, runs
 from signlib.errors import InputError
 from signlib.parameters import AUDIT_PARAMETERS, DIAGNOSE_PARAMETERS, PARAMETERS, check_parameters
 
 
 def test_the_table_and_the_notebook_agree(given):
-    cell = runs.notebook_parameters()
+    cell = project.notebook_parameters()
     assert list(cell) == list(PARAMETERS)
     assert all(why and default is not None for default, why in cell.values())
     assert check_parameters(given) == given
     for table, notebook in ((AUDIT_PARAMETERS, "1_audit"), (DIAGNOSE_PARAMETERS, "3_diagnose")):
-        cell = runs.notebook_parameters(runs.ROOT / "notebooks" / f"{notebook}.ipynb")
+        cell = project.notebook_parameters(project.ROOT / "notebooks" / f"{notebook}.ipynb")
         assert set(cell) == set(table)
         check_parameters({name: default for name, (default, _) in cell.items()}, table)
 

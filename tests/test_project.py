@@ -8,9 +8,9 @@ import tomllib
 
 import yaml
 
-from signlib import runs
+from signlib import project
 
-ROOT = runs.ROOT
+ROOT = project.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
@@ -77,7 +77,7 @@ def test_a_module_imports_only_from_those_above_it_in_the_table():
 def test_the_readme_lists_every_parameter_with_its_default():
     page = (ROOT / "README.md").read_text()
     rows = dict(re.findall(r"^\| `([A-Z0-9_]+)` \| `([^`]*)` \|", page, re.MULTILINE))
-    assert rows == {name: repr(default) for name, (default, _) in runs.notebook_parameters().items()}
+    assert rows == {name: repr(default) for name, (default, _) in project.notebook_parameters().items()}
 
 
 def test_the_architecture_page_says_where_tensorflow_is_imported():

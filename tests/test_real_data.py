@@ -8,7 +8,7 @@ import pytest
 
 import signlib
 from signlib.landmarks import LAYOUTS
-from signlib.runs import ROOT
+from signlib.project import ROOT
 from signlib.safe_save import make_record
 
 UNPACK = ROOT.parent / "shared" / "tools" / "unpack_real_data.py"

@@ -4,33 +4,33 @@ import json
 
 import pytest
 
-from signlib import runs
+from signlib import project, runs
 from signlib.errors import InputError
 from signlib.parameters import check_parameters
 
 
 def test_data_that_was_named_and_is_missing_is_never_replaced_by_the_sample(given, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "ROOT", tmp_path)
-    assert runs.find_data(given)[2] is True
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    assert project.find_data(given)[2] is True
     with pytest.raises(InputError, match=r"DATA: no folder .*nowhere"):
-        runs.find_data(given | {"DATA": "nowhere"})
+        project.find_data(given | {"DATA": "nowhere"})
     with pytest.raises(InputError, match=r"LABELS: no file .*labels\.json"):
-        runs.find_data(given | {"LABELS": "labels.json"})
+        project.find_data(given | {"LABELS": "labels.json"})
     with pytest.raises(InputError, match="contradicts"):
         check_parameters(given | {"SAMPLE": True, "DATA": "x"})
     folder = tmp_path / "processed_vids/wlasl-video/processed_keypoints_fixed"
     folder.mkdir(parents=True)
-    assert runs.find_data(given) == (folder, None, False)  # load_clips looks for the labels in the folder and beside it
-    assert runs.find_data(given | {"SAMPLE": True})[2] is True
+    assert project.find_data(given) == (folder, None, False)  # load_clips looks for the labels in the folder and beside it
+    assert project.find_data(given | {"SAMPLE": True})[2] is True
 
 
 def test_relative_paths_start_at_the_projects_root():
-    assert runs.project_path("models") == runs.ROOT / "models"
-    assert str(runs.project_path("/tmp/x")) == "/tmp/x"
+    assert project.project_path("models") == project.ROOT / "models"
+    assert str(project.project_path("/tmp/x")) == "/tmp/x"
 
 
 def test_a_new_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    monkeypatch.setattr(project, "ROOT", tmp_path)
     folders = {runs.claim_run_dir() for _ in range(3)}
     assert len(folders) == 3 and all(f.is_dir() and f.parent == tmp_path / "runs" for f in folders)
     assert runs.claim_run_dir("mine") == tmp_path / "mine" and (tmp_path / "mine").is_dir()

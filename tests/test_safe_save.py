@@ -270,7 +270,13 @@ def test_publishing_copies_model_and_record_and_keeps_the_old_at_failure(tmp_pat
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no model at"), (b"", "damaged"), (b"not HDF5 at all", "damaged"), ("plain", "no record"), ("cut", "damaged")],
+    [
+        (None, "no model at"),
+        (b"", "damaged"),
+        (b"not HDF5 at all", "damaged"),
+        ("plain", "not saved by signlib"),
+        ("cut", "damaged"),
+    ],
 )
 def test_loading_names_the_file_that_is_no_model(tmp_path, model, record, content, message):
     path = tmp_path / "m.h5"

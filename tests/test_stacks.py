@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import signlib
-from signlib.runs import ROOT
+from signlib.project import ROOT
 
 pytestmark = pytest.mark.stack
 OTHERS = [ROOT / name / "bin" / "python" for name in (".venv", ".venv-macos")]

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import train as command
-from signlib import runs
+from signlib import project
 from signlib.errors import InputError
 from signlib.parameters import check_parameters
 
@@ -30,7 +30,7 @@ def test_a_recipe_that_is_none_is_refused_by_name(text, tmp_path, monkeypatch):
 
 
 def train(*arguments):
-    command = [sys.executable, runs.ROOT / "train.py", *map(str, arguments)]
+    command = [sys.executable, project.ROOT / "train.py", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
@@ -49,7 +49,7 @@ def test_help_shows_every_parameter_of_the_notebook():
     shown = train("--help")
     words = " ".join(shown.stdout.split())
     assert shown.returncode == 0
-    for name, (_, why) in runs.notebook_parameters().items():
+    for name, (_, why) in project.notebook_parameters().items():
         assert "--" + name.lower().replace("_", "-") in words
         assert why.split(";")[0].split("(")[0][:20] in words
 
@@ -76,11 +76,11 @@ def test_help_shows_every_parameter_of_the_notebook():
 )
 def test_bad_input_ends_with_status_2_and_one_message(arguments, message, tmp_path):
     (tmp_path / "run.json").write_text("{}")
-    before = sorted((runs.ROOT / "runs").glob("*"))
+    before = sorted((project.ROOT / "runs").glob("*"))
     done = train(*[argument.format(run=tmp_path) for argument in arguments])
     assert done.returncode == 2 and message in done.stderr and done.stdout == ""
     assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
-    assert sorted((runs.ROOT / "runs").glob("*")) == before
+    assert sorted((project.ROOT / "runs").glob("*")) == before
 
 
 def test_recipes_are_listed():
@@ -90,5 +90,5 @@ def test_recipes_are_listed():
 
 def test_the_command_and_the_engine_never_import_tensorflow():
     code = "import sys, train, signlib.engine, signlib.runs, signlib.history; print('tensorflow' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=runs.ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=project.ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr

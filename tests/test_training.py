@@ -13,7 +13,7 @@ from signlib.device import keras
 from signlib.errors import InputError, TrainingError
 from signlib.parameters import PARAMETERS
 from signlib.safe_save import make_record
-from signlib.training import MONITORS, check_labels, check_one_hot, fit, publish_best
+from signlib.training import MONITORS, check_labels, check_one_hot, fit
 
 CLASSES = ["book", "drink", "tea"]
 P = signlib.Preprocessor(12, landmarks="hands+pose")
@@ -180,15 +180,17 @@ def test_ctrl_c_before_an_epoch_is_finished_leaves_no_untrained_model(setting, t
     assert not list(tmp_path.iterdir())
 
 
-def test_publishing_says_when_there_is_nothing_to_publish(setting, tmp_path, capsys):
+def test_publishing_says_when_it_cannot(setting, tmp_path):
     model, batches, val_batches, record = setting
-    result = fit(model, batches, val_batches, record=record, path=tmp_path / "m.h5", epochs=1)
-    assert publish_best(result, tmp_path / "out" / "lstm_model.h5").exists()
+    result = fit(
+        model, batches, val_batches, record=record, path=tmp_path / "m.h5", final=tmp_path / "out" / "final.h5", epochs=1
+    )
+    assert result.published == tmp_path / "out" / "final.h5"
+    assert result.published.read_bytes() == (tmp_path / "m.h5").read_bytes()
     (tmp_path / "folder.h5").mkdir()
     with pytest.warns(UserWarning, match=r"cannot copy .*m\.h5 to .*folder\.h5"):
-        assert publish_best(result, tmp_path / "folder.h5") is None
-    result.saved = None
-    assert publish_best(result, tmp_path / "x.h5") is None and "nothing published" in capsys.readouterr().out
+        result = fit(model, batches, val_batches, record=record, path=tmp_path / "m.h5", final=tmp_path / "folder.h5", epochs=1)
+    assert result.published is None
 
 
 def test_a_failed_save_does_not_end_the_training(setting, tmp_path):

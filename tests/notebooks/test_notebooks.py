@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import signlib
-from signlib import runs
+from signlib import project
 from signlib.sample import make_sample
 
-NOTEBOOKS = sorted((runs.ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((project.ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,12 @@ def sample(tmp_path_factory):
 
 
 def train(*arguments, cwd=None):
-    command = [sys.executable, str(runs.ROOT / "train.py"), *map(str, arguments)]
+    command = [sys.executable, str(project.ROOT / "train.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=cwd)
 
 
 def papermill(notebook, out, *options, **parameters):
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(runs.ROOT / "notebooks" / notebook), str(out)]
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(project.ROOT / "notebooks" / notebook), str(out)]
     command += options
     for name, value in parameters.items():
         command += ["-r" if isinstance(value, str) else "-p", name, str(value)]
@@ -133,7 +133,7 @@ def test_a_tree_of_single_frames_is_trained_on_as_it_lies(sample, tmp_path):
 
 
 def test_plain_papermill_works_and_refuses_a_misspelt_parameter(sample, tmp_path):
-    recipe = ["-f", str(runs.ROOT / "notebooks" / "recipes" / "quick.yaml")]
+    recipe = ["-f", str(project.ROOT / "notebooks" / "recipes" / "quick.yaml")]
     done = papermill("2_train.ipynb", tmp_path / "out.ipynb", *recipe, DATA=sample, EPOCHS=1, BATCH_SIZE=8,
                      MODELS_DIR=tmp_path / "models", RUN_DIR=tmp_path / "run")  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -174,7 +174,7 @@ def test_a_signal_ends_the_run_with_the_best_model_kept(sample, tmp_path, signum
 def signalled(sample, folder, moment, action):
     """Starts `train.py`, calls `action(child, kernel's pid)` at the first line of the log that holds `moment`, and returns
     the exit status and the log."""
-    command = [sys.executable, str(runs.ROOT / "train.py"), "--data", str(sample), "--models-dir", str(folder / "models"),
+    command = [sys.executable, str(project.ROOT / "train.py"), "--data", str(sample), "--models-dir", str(folder / "models"),
                "--run-dir", str(folder / "run")]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
         safety = threading.Timer(180, child.kill)  # only so that a run that hangs fails instead

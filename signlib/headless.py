@@ -1,0 +1,94 @@
+"""Running a notebook without a browser: `run_notebook`."""
+
+import os
+import pathlib
+import signal
+import sys
+from dataclasses import dataclass
+
+from signlib.files import write_json
+from signlib.project import ROOT, project_path
+from signlib.runs import claim_run_dir, read_state
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How `run_notebook` ended: the run's `folder`, the `status` and `reason` of its run.json, and the exit status of a
+    command that did it: 0 finished, 2 bad input, 128 and the signal's number interrupted, 1 anything else."""
+
+    folder: pathlib.Path
+    status: str
+    reason: str
+    exit_status: int
+
+
+class _Log:
+    """Writes to a stream for as long as somebody reads it: a closed pipe or terminal must not end a run."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text):
+        if self.stream is not None:
+            try:
+                self.stream.write(text)
+                self.stream.flush()
+            except OSError:
+                with pathlib.Path(os.devnull).open("w") as nothing:  # else Python complains at its end of what is left
+                    os.dup2(nothing.fileno(), self.stream.fileno())
+                self.stream = None
+
+    def flush(self):
+        """Done by `write`."""
+
+
+def run_notebook(notebook, parameters, run_dir, out=None):
+    """Runs the training notebook, or one like it, through papermill, its log streaming to `out` (by default stdout).
+
+    Returns `Finished`. The notebook takes RUN_DIR and writes run.json there; `run_dir` may be "" for a new folder in `runs`,
+    and receives the executed notebook as well. Raises InputError for a `run_dir`, or a run to RESUME, that cannot be used.
+
+    SIGINT, SIGTERM and SIGHUP reach the kernel as an interrupt, so that it can save and end; STOP_SECONDS later, or at a
+    second signal, it is killed. What happened is what run.json says: a notebook that could not write its end there has
+    failed, or was interrupted.
+    """
+    import papermill  # here, since it takes a second; it finds the engine by the entry point in pyproject.toml
+
+    notebook, parameters = project_path(notebook), parameters | {"RUN_DIR": str(run_dir)}
+    run_dir = claim_run_dir(parameters)
+    earlier = len(list(run_dir.glob(f"{notebook.stem}*.ipynb")))  # a resumed run keeps the log of what was before
+    executed = run_dir / f"{notebook.stem}{f'-{earlier + 1}' if earlier else ''}.ipynb"
+    signals, error = [], None
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(executed),
+            parameters=parameters | {"RUN_DIR": str(run_dir)},
+            engine_name="signlib",
+            cwd=str(ROOT),
+            progress_bar=False,
+            stdout_file=_Log(out or sys.stdout),
+            stderr_file=_Log(out or sys.stdout),
+            signals=signals,
+        )
+    except (Exception, KeyboardInterrupt, SystemExit) as caught:
+        error = caught
+
+    state = read_state(run_dir) or {"parameters": parameters, "status": "died", "reason": ""}
+    status, reason, exit_status = state["status"], state["reason"], 1
+    if isinstance(error, papermill.PapermillExecutionError):
+        status, reason = "failed", f"{error.ename}: {error.evalue}"
+        exit_status = 2 if error.ename == "InputError" else 1
+    elif signals and error is not None:
+        status, exit_status = "interrupted", 128 + signals[0]
+        if state["status"] == "died":
+            reason = f"stopped by {signal.Signals(signals[0]).name}"
+    elif error is not None:
+        status, reason = "failed", str(error) or type(error).__name__
+    elif status == "finished":
+        exit_status = 0
+    if state["status"] == "died":
+        if status == "died":
+            status, reason = "failed", "the notebook did not say how it ended"
+        write_json(run_dir / "run.json", state | {"status": status, "reason": reason})
+    return Finished(run_dir, status, reason, exit_status)
