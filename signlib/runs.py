@@ -16,6 +16,7 @@ from signlib.history import clamp_history
 from signlib.locks import free_lock, lock_owner, take_lock
 from signlib.parameters import CHANGEABLE
 from signlib.project import MODEL_NAME, ROOT, git_revision, models_dir, open_data, project_path
+from signlib.state import read_progress
 
 
 class Run:
@@ -129,11 +130,13 @@ class Run:
 
 def read_state(folder):
     """Returns run.json of a run's folder as a dict, or None where there is none that can be read. A run that says it is
-    running, and whose process is no longer there, has the status "died"."""
+    running, and whose process is no longer there, has the status "died", and the history up to its last whole epoch."""
     try:
         state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         if state["status"] == "running" and not _is_alive(folder, state):
             state |= {"status": "died", "reason": f"process {state['pid']} on {state['host']} ended without saying how"}
+            progress = read_progress(folder / "state.h5")
+            state |= {name: progress[name] for name in ("history", "best_epoch", "best_value") if name in progress}
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return state

@@ -76,6 +76,14 @@ def load_state(path, model, record):
     return state["progress"], groups["best"]
 
 
+def read_progress(path):
+    """Returns the `progress` in `path`, or {} where there is none that can be read."""
+    try:
+        return json.loads(_read(path)[0])["progress"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def _arrays(model, best_weights):
     optimizer = [variable.numpy() for variable in model.optimizer.variables]
     groups = {"weights": model.get_weights(), "optimizer": optimizer, "best": best_weights}
