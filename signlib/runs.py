@@ -15,7 +15,7 @@ from signlib.files import sha256, write_json
 from signlib.history import clamp_history
 from signlib.locks import free_lock, lock_owner, take_lock
 from signlib.parameters import CHANGEABLE
-from signlib.project import MODEL_NAME, ROOT, git_revision, models_dir, open_data, project_path
+from signlib.project import MODEL_NAME, git_revision, models_dir, open_data, project_path
 from signlib.state import read_progress
 
 
@@ -134,7 +134,7 @@ def read_state(folder):
     try:
         state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         if state["status"] == "running" and not _is_alive(folder, state):
-            state |= {"status": "died", "reason": f"process {state['pid']} on {state['host']} ended without saying how"}
+            state |= {"status": "died", "reason": f"process {state.get('pid')} on {state.get('host')} ended without saying how"}
             progress = read_progress(folder / "state.h5")
             state |= {name: progress[name] for name in ("history", "best_epoch", "best_value") if name in progress}
     except (OSError, ValueError, KeyError, TypeError):
@@ -178,7 +178,7 @@ def claim_run_dir(parameters):
             return folder
         name = time.strftime("%Y-%m-%d_%H%M%S")
         for number in itertools.count(1):
-            folder = ROOT / "runs" / (name if number == 1 else f"{name}_{number}")
+            folder = project_path("runs") / (name if number == 1 else f"{name}_{number}")
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(parents=True)
                 return folder
@@ -193,7 +193,7 @@ def run_to_resume(resume):
     if state is None or not isinstance(state.get("parameters"), dict):
         raise InputError(f"RESUME: no run in {folder}; expected a folder with the run.json of a run, such as one in runs/")
     if state["status"] == "running" and folder / "run.json" not in Run.locks:
-        raise InputError(f"RESUME: {folder} is still running: process {state['pid']} on {state['host']}")
+        raise InputError(f"RESUME: {folder} is still running: process {state.get('pid')} on {state.get('host')}")
     return folder, state
 
 
@@ -247,7 +247,7 @@ def _is_alive(folder, state):
         return True
     if state.get("locked", True):
         return bool(lock_owner(folder / "run.json"))
-    if state["host"] != socket.gethostname():
+    if state.get("host") != socket.gethostname():
         return True
     try:
         os.kill(state["pid"], 0)

@@ -1,39 +1,47 @@
 """A run's folder tells how it stands."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from signlib import project, runs
+import signlib
+from signlib import locks, project, runs
 from signlib.errors import InputError
-from signlib.parameters import check_parameters
+
+RECORD = {"classes": ["book", "drink"], "layout": "1629", "data_fingerprint": "a" * 64, "versions": {"numpy": "2"}}
 
 
-def test_data_that_was_named_and_is_missing_is_never_replaced_by_the_sample(given, tmp_path, monkeypatch):
-    monkeypatch.setattr(project, "ROOT", tmp_path)
-    assert project.find_data(given)[2] is True
-    with pytest.raises(InputError, match=r"DATA: no folder .*nowhere"):
-        project.find_data(given | {"DATA": "nowhere"})
-    with pytest.raises(InputError, match=r"LABELS: no file .*labels\.json"):
-        project.find_data(given | {"LABELS": "labels.json"})
-    with pytest.raises(InputError, match="contradicts"):
-        check_parameters(given | {"SAMPLE": True, "DATA": "x"})
-    folder = tmp_path / "processed_vids/wlasl-video/processed_keypoints_fixed"
-    folder.mkdir(parents=True)
-    assert project.find_data(given) == (folder, None, False)  # load_clips looks for the labels in the folder and beside it
-    assert project.find_data(given | {"SAMPLE": True})[2] is True
+@pytest.fixture
+def settled(given, folder, tmp_path):
+    """Parameters of a run on a small folder."""
+    yield given | {"DATA": str(folder), "RUN_DIR": str(tmp_path / "run"), "MODELS_DIR": str(tmp_path / "models")}
+    for path in runs.Run.locks:
+        locks.free_lock(path)
+    runs.Run.locks = ()
 
 
-def test_relative_paths_start_at_the_projects_root():
-    assert project.project_path("models") == project.ROOT / "models"
-    assert str(project.project_path("/tmp/x")) == "/tmp/x"
+@pytest.fixture
+def result(tmp_path):
+    """What `fit` returns, of two epochs, one accuracy out of range."""
+    (tmp_path / "m.h5").write_bytes(b"model")
+    saved = signlib.safe_save.Saved(tmp_path / "m.h5", True, "saved")
+    return signlib.training.FitResult(
+        history={"loss": [2.0, 1.0], "accuracy": [0.25, 0.5]},
+        best_epoch=2,
+        best_value=1.0,
+        saved=saved,
+        published=tmp_path / "m.h5",
+    )
 
 
 def test_a_new_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(project, "ROOT", tmp_path)
-    folders = {runs.claim_run_dir() for _ in range(3)}
+    folders = {runs.claim_run_dir({"RUN_DIR": ""}) for _ in range(3)}
     assert len(folders) == 3 and all(f.is_dir() and f.parent == tmp_path / "runs" for f in folders)
-    assert runs.claim_run_dir("mine") == tmp_path / "mine" and (tmp_path / "mine").is_dir()
+    assert runs.claim_run_dir({"RUN_DIR": "mine"}) == tmp_path / "mine" and (tmp_path / "mine").is_dir()
 
 
 def test_runs_are_listed_in_a_table_whatever_state_they_are_in(tmp_path):
@@ -43,7 +51,7 @@ def test_runs_are_listed_in_a_table_whatever_state_they_are_in(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(text)
     table = runs.load_runs(tmp_path)
-    assert table.status.tolist() == ["running", "finished", "unreadable"]
+    assert table.status.tolist() == ["died", "finished", "unreadable"]
     assert table.loc[1, "model, top 1"] == 0.9 and table.loc[1, "SEED"] == 3
     with pytest.raises(InputError, match="no run with predictions"):
         runs.read_run("", tmp_path)
@@ -61,3 +69,101 @@ def test_the_newest_run_that_reached_its_end_is_read_whatever_lies_beside_it(tmp
         (tmp_path / name / "run.json").write_text(text)
     folder, state = runs.read_run("", tmp_path)
     assert folder == tmp_path / "a" and state["history"]["loss"] == [1.5, float("inf")]
+
+
+def test_a_run_says_running_while_its_process_lives_and_died_after(settled, tmp_path):
+    code = (
+        "import json, sys, warnings; from signlib import runs\n"
+        "run = runs.Run(json.loads(sys.argv[1])); print('made', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, json.dumps(settled)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=project.ROOT) as child:
+        assert child.stdout.readline() == b"made\n"
+        state = runs.read_state(tmp_path / "run")
+        assert (state["status"], state["pid"]) == ("running", child.pid)
+        with pytest.raises(InputError, match=f"RESUME: .* is still running: process {child.pid} on"):
+            runs.run_to_resume(tmp_path / "run")
+        child.kill()
+    state = runs.read_state(tmp_path / "run")
+    assert state["status"] == "died" and f"process {child.pid} on" in state["reason"]
+    assert runs.load_runs(tmp_path).status.tolist() == ["died"]
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "running"  # reading changes nothing
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ({"pid": os.getpid()}, "running"),
+        ({"pid": 2**22 + 1}, "died"),  # beyond the largest number of a process
+        ({"pid": 2**22 + 1, "host": "elsewhere"}, "running"),  # nobody here can know
+    ],
+)
+def test_where_there_are_no_locks_the_process_number_tells(tmp_path, state, status):
+    import socket
+
+    written = {"status": "running", "locked": False, "host": socket.gethostname()} | state
+    (tmp_path / "run.json").write_text(json.dumps(written))
+    assert runs.read_state(tmp_path)["status"] == status
+
+
+def test_run_json_holds_what_repeats_the_run(settled, tmp_path, result):
+    run = runs.Run(settled)
+    started = json.loads((tmp_path / "run/run.json").read_text())
+    assert (started["status"], started["pid"], started["parameters"]) == ("running", os.getpid(), settled)
+    run.start(RECORD)
+    result.history["accuracy"][0] = -0.5
+    with pytest.warns(UserWarning, match="1 accuracy values lay outside"):
+        run.write_result(result, clips={"train": 4})
+    assert runs.read_state(tmp_path / "run")["status"] == "running"
+    run.finish({"model, top 1": 0.5})
+    state = runs.read_state(tmp_path / "run")
+    assert state["status"] == "finished" and state["metrics"] == {"model, top 1": 0.5} and state["clips"] == {"train": 4}
+    assert state["history"]["accuracy"] == [-0.5, 0.5] and state["history_clamped"]["accuracy"] == [0, 0.5]
+    assert state["model"] == {"path": str(tmp_path / "m.h5"), "sha256": signlib.files.sha256(tmp_path / "m.h5")}
+    assert {"data_fingerprint", "versions", "git_revision", "host", "seconds", "training_seconds", "ended"} <= set(state)
+    assert not list(tmp_path.glob("*/.*"))
+
+
+def test_a_model_that_could_not_be_published_is_a_failed_run(settled, tmp_path, result):
+    run = runs.Run(settled)
+    run.start(RECORD)
+    result.published = None
+    run.write_result(result)
+    run.finish({})
+    assert runs.read_state(tmp_path / "run")["status"] == "failed"
+
+
+def test_a_resumed_run_is_refused_with_what_differs_and_its_run_json_stays(settled, tmp_path, result):
+    run = runs.Run(settled)
+    run.start(RECORD)
+    run.write_result(result)
+    run.finish({"model, top 1": 0.5})
+    before = (tmp_path / "run/run.json").read_bytes()
+    again = settled | {"RUN_DIR": "", "RESUME": str(tmp_path / "run"), "EPOCHS": 7}
+    for name, value in (("BATCH_SIZE", 8), ("SEED", 1), ("LEARNING_RATE", 1e-4), ("SPLIT", "signer"), ("LANDMARKS", "hands")):
+        with pytest.raises(InputError, match=f"RESUME: {name} was {settled[name]!r} in .*, now it is {value!r}"):
+            runs.claim_run_dir(again | {name: value})
+    with pytest.raises(InputError, match="is not the run to RESUME"):
+        runs.claim_run_dir(again | {"RUN_DIR": str(tmp_path / "other")})
+    with pytest.raises(InputError, match="data_fingerprint was aaaaaaaaaaaa, now it is bbbbbbbbbbbb"):
+        runs.Run(again).start(RECORD | {"data_fingerprint": "b" * 64})
+    assert (tmp_path / "run/run.json").read_bytes() == before
+
+    run = runs.Run(again)
+    run.start(RECORD)
+    state = runs.read_state(tmp_path / "run")
+    assert run.resumed and state["status"] == "running" and state["started"] <= state["resumed"] and "metrics" not in state
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"status": "failed"}'])
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, content):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError, match="RESUME: no run in"):
+        runs.run_to_resume(tmp_path)
+
+
+def test_a_notebook_that_is_started_again_gives_the_first_runs_locks_back(settled, tmp_path):
+    runs.Run(settled)
+    runs.Run(settled | {"RUN_DIR": str(tmp_path / "second")})
+    assert runs.load_runs(tmp_path).status.tolist() == ["died", "running"]

@@ -88,7 +88,7 @@ def test_recipes_are_listed():
     assert done.returncode == 0 and done.stdout.startswith("quick")
 
 
-def test_the_command_and_the_engine_never_import_tensorflow():
-    code = "import sys, train, signlib.engine, signlib.runs, signlib.history; print('tensorflow' in sys.modules)"
+def test_the_command_and_papermill_with_its_engine_never_import_tensorflow():
+    code = "import sys, papermill, train, signlib.headless, signlib.runs; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=project.ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr
