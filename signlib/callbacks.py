@@ -126,7 +126,11 @@ class State(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         result = self.result
         progress = {name: getattr(result, name) for name in ("history", "best_epoch", "best_value", "start_loss")}
-        progress |= {"epoch": epoch + 1, "seconds": result.seconds + time.monotonic() - result.began}
+        progress |= {
+            "epoch": epoch + 1,
+            "monitor": self.best.monitor,
+            "seconds": result.seconds + time.monotonic() - result.began,
+        }
         try:
             save_state(self.path, self.model, self.best.weights or [], self.record, progress)
         except (OSError, ValueError) as error:  # training goes on, as after a model that could not be saved

@@ -63,6 +63,8 @@ def models_dir(parameters, sample):
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(f"MODELS_DIR: cannot write in {folder}: {error.strerror}; name another folder") from None
+    if is_folder(folder / MODEL_NAME):
+        raise InputError(f"MODELS_DIR: {folder / MODEL_NAME} is a folder; move it away, the model takes that name")
     if owner := lock_owner(folder / MODEL_NAME):
         raise InputError(f"MODELS_DIR: another run publishes in {folder} ({owner}): wait for it, or name another folder")
     return folder

@@ -101,6 +101,7 @@ def fit(
 
     result = FitResult()
     best = Best(result, record, monitor, patience, path, checkpoint, fallback)
+    best.set_model(model)
     first = _resume(state, model, result, best) if resume else 0
     if not first:
         result.start_loss = _start_loss(model, batches, num_classes)
@@ -141,6 +142,8 @@ def _resume(state, model, result, best):
         best.resume(None)
         return 0
     progress, weights = load_state(state, model, best.record)
+    if progress["monitor"] != best.monitor:
+        raise InputError(f"cannot resume from {state}: its best epoch is best in {progress['monitor']}, not in {best.monitor}")
     for name in ("history", "best_epoch", "best_value", "start_loss", "seconds"):
         setattr(result, name, progress[name])
     best.resume(weights or None)

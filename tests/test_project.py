@@ -49,3 +49,9 @@ def test_a_folder_in_which_another_run_publishes_is_refused_and_free_when_that_h
         assert project.models_dir(given, sample=True) == tmp_path / "sample"
         other.kill()
     assert project.models_dir(given, sample=False) == tmp_path
+
+
+def test_a_folder_with_the_models_name_is_refused_before_anything_is_learnt(given, tmp_path):
+    (tmp_path / "lstm_model.h5").mkdir()
+    with pytest.raises(InputError, match=r"MODELS_DIR: .*lstm_model\.h5 is a folder"):
+        project.models_dir(given | {"MODELS_DIR": str(tmp_path)}, sample=False)

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
-import signlib
 from signlib import locks, project, runs
 from signlib.errors import InputError
+from signlib.files import sha256
+from signlib.safe_save import Saved
+from signlib.training import FitResult
 
 RECORD = {"classes": ["book", "drink"], "layout": "1629", "data_fingerprint": "a" * 64, "versions": {"numpy": "2"}}
 
@@ -25,10 +27,10 @@ def settled(given, folder, tmp_path):
 
 @pytest.fixture
 def result(tmp_path):
-    """What `fit` returns, of two epochs, one accuracy out of range."""
+    """What `fit` returns, of two epochs."""
     (tmp_path / "m.h5").write_bytes(b"model")
-    saved = signlib.safe_save.Saved(tmp_path / "m.h5", True, "saved")
-    return signlib.training.FitResult(
+    saved = Saved(tmp_path / "m.h5", True, "saved")
+    return FitResult(
         history={"loss": [2.0, 1.0], "accuracy": [0.25, 0.5]},
         best_epoch=2,
         best_value=1.0,
@@ -119,7 +121,7 @@ def test_run_json_holds_what_repeats_the_run(settled, tmp_path, result):
     state = runs.read_state(tmp_path / "run")
     assert state["status"] == "finished" and state["metrics"] == {"model, top 1": 0.5} and state["clips"] == {"train": 4}
     assert state["history"]["accuracy"] == [-0.5, 0.5] and state["history_clamped"]["accuracy"] == [0, 0.5]
-    assert state["model"] == {"path": str(tmp_path / "m.h5"), "sha256": signlib.files.sha256(tmp_path / "m.h5")}
+    assert state["model"] == {"path": str(tmp_path / "m.h5"), "sha256": sha256(tmp_path / "m.h5")}
     assert {"data_fingerprint", "versions", "git_revision", "host", "seconds", "training_seconds", "ended"} <= set(state)
     assert not list(tmp_path.glob("*/.*"))
 

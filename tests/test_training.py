@@ -3,6 +3,8 @@
 import math
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 
 import signlib
 from signlib.device import keras
-from signlib.errors import InputError, TrainingError
+from signlib.errors import InputError, Interrupted, TrainingError
 from signlib.parameters import PARAMETERS
+from signlib.project import ROOT
 from signlib.safe_save import make_record
+from signlib.state import _read, read_progress
 from signlib.training import MONITORS, check_labels, check_one_hot, fit
 
 CLASSES = ["book", "drink", "tea"]
@@ -175,9 +179,158 @@ def test_ctrl_c_before_an_epoch_is_finished_leaves_no_untrained_model(setting, t
         return features
 
     interrupt.armed = False
-    with pytest.raises(KeyboardInterrupt, match="no model to keep"):
+    with pytest.raises(Interrupted, match="no model to keep") as caught:
         fit(model, At(batches, interrupt), val_batches, record=record, path=tmp_path / "m.h5", epochs=5)
     assert not list(tmp_path.iterdir())
+    assert caught.value._render_traceback_() == [f"Interrupted: {caught.value}"]  # what a notebook shows
+
+
+def test_sigterm_and_then_sigint_are_one_wish(setting, tmp_path):
+    model, batches, val_batches, record = setting
+
+    def both(epoch, index, features):
+        if (epoch, index) == (1, 0):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+        return features
+
+    result = fit(
+        model, At(batches, both), val_batches, record=record, path=tmp_path / "m.h5", final=tmp_path / "f.h5", epochs=9
+    )
+    assert result.status == "interrupted" and len(result.history["loss"]) <= 2
+    assert signlib.load_model(tmp_path / "f.h5").record["epoch"] == result.best_epoch
+
+
+def weights_of(model):
+    return np.concatenate([weight.ravel() for weight in model.get_weights()])
+
+
+def resumed(clips, folder, **more):
+    """A training in `folder`, begun or gone on with as in a new process: (model, result)."""
+    signlib.use_device("cpu", 1)
+    train, val, _ = signlib.split_clips(clips)
+    batches = signlib.KeypointGenerator(train, P, CLASSES, batch_size=8, augment=signlib.Augment(), seed=1)
+    val_batches = signlib.KeypointGenerator(val, P, CLASSES, batch_size=8, shuffle=False)
+    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
+    action = more.pop("action", lambda epoch, index, features: features)
+    record = make_record(CLASSES, P, "1629", ARCHITECTURE, fingerprint=clips.fingerprint)
+    result = fit(model, At(batches, action), val_batches, record=record, path=folder / "model.h5", state=folder / "state.h5",
+                 resume=True, seed=1, **more)  # fmt: skip
+    return model, result
+
+
+@pytest.fixture(scope="module")
+def unbroken(clips, tmp_path_factory):
+    """Model, result and folder of a training of 6 epochs that nothing broke."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    return *resumed(clips, folder, epochs=6, monitor="val_accuracy"), folder
+
+
+def same_end(folder, other):
+    """Whether two folders hold the same best model and the same last state, bit for bit."""
+    best = [weights_of(signlib.load_model(f / "model.h5").model) for f in (folder, other)]
+    (_, arrays), (_, others) = (_read(f / "state.h5") for f in (folder, other))
+    progress = [read_progress(f / "state.h5") for f in (folder, other)]
+    return (
+        np.array_equal(*best)
+        and all(arrays[name].tobytes() == others[name].tobytes() for name in arrays | others)
+        and all(progress[0][name] == progress[1][name] for name in ("history", "epoch", "best_epoch", "best_value"))
+    )
+
+
+def test_a_training_that_was_interrupted_and_resumed_ends_as_one_that_was_not(clips, tmp_path, unbroken, capsys):
+    def interrupt(epoch, index, features):
+        if (epoch, index) == (2, 1):
+            os.kill(os.getpid(), signal.SIGINT)
+        return features
+
+    _, result = resumed(clips, tmp_path, epochs=6, monitor="val_accuracy", action=interrupt)
+    assert result.status == "interrupted" and len(result.history["loss"]) == 2
+    _, result = resumed(clips, tmp_path, epochs=4, monitor="val_accuracy")
+    assert "resumed after epoch 2" in capsys.readouterr().out and len(result.history["loss"]) == 4
+    model, result = resumed(clips, tmp_path, epochs=6, monitor="val_accuracy")
+    assert (result.history, result.best_epoch) == (unbroken[1].history, unbroken[1].best_epoch)
+    np.testing.assert_array_equal(weights_of(model), weights_of(unbroken[0]))
+    assert same_end(tmp_path, unbroken[2])
+
+    before = (tmp_path / "state.h5").read_bytes()
+    _, result = resumed(clips, tmp_path, epochs=6, monitor="val_accuracy", final=tmp_path / "final.h5")  # nothing is left to do
+    assert result.status == "finished" and (tmp_path / "state.h5").read_bytes() == before and result.published
+
+
+KILLED = """
+import os, pathlib, signal, sys, threading
+import signlib
+from tests.test_training import resumed
+folder, data, seconds = sys.argv[1:]
+timer = threading.Timer(float(seconds), os.kill, (os.getpid(), signal.SIGKILL))
+timer.daemon = True
+def start_timer(epoch, index, features):  # the first batch has been asked for: training begins
+    if timer.ident is None:
+        timer.start()
+    return features
+resumed(signlib.load_clips(data), pathlib.Path(folder), epochs=6, monitor="val_accuracy", action=start_timer)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_training_that_is_killed_at_random_moments_and_resumed_ends_as_one_that_was_not(clips, tmp_path, unbroken):
+    rng = np.random.default_rng(3)
+    for _ in range(2):
+        command = [sys.executable, "-c", KILLED, tmp_path, clips.folder, str(rng.uniform(0.2, 3))]
+        assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120).returncode == -signal.SIGKILL
+    resumed(clips, tmp_path, epochs=6, monitor="val_accuracy")
+    assert same_end(tmp_path, unbroken[2])
+
+
+def test_after_a_kill_between_saving_the_best_model_and_the_state_no_worse_epoch_replaces_it(clips, tmp_path):
+    resumed(clips, tmp_path, epochs=2, monitor="loss")
+    older = (tmp_path / "state.h5").read_bytes()
+    _, result = resumed(clips, tmp_path, epochs=4, monitor="loss")
+    assert result.best_epoch == 4
+    best = weights_of(signlib.load_model(tmp_path / "model.h5").model)
+    (tmp_path / "state.h5").write_bytes(older)
+    model, again = resumed(clips, tmp_path, epochs=3, monitor="loss", action=lambda epoch, index, features: 0 * features - 50)
+    assert again.history["loss"][2] > result.best_value and (again.best_epoch, again.best_value) == (4, result.best_value)
+    np.testing.assert_array_equal(weights_of(model), best)
+    np.testing.assert_array_equal(weights_of(signlib.load_model(tmp_path / "model.h5").model), best)
+
+
+def test_patience_and_the_learning_rate_go_on_after_a_resume(setting, tmp_path):
+    model, batches, val_batches, record = setting
+    model.optimizer.learning_rate = 0.0  # nothing improves after the first epoch
+    fit(model, batches, val_batches, record=record, state=tmp_path / "state.h5", epochs=3)
+    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
+    with pytest.raises(InputError, match=r"state\.h5: its best epoch is best in val_loss, not in loss"):
+        fit(model, batches, val_batches, record=record, state=tmp_path / "state.h5", resume=True, monitor="loss")
+    result = fit(model, batches, val_batches, record=record, state=tmp_path / "state.h5", resume=True, epochs=50, patience=4)
+    assert (result.best_epoch, len(result.history["loss"])) == (1, 5) and "has not improved for 4" in result.reason
+
+
+def test_a_state_that_cannot_be_saved_does_not_end_the_training(clips, tmp_path):
+    (tmp_path / "state.h5").mkdir()
+    with pytest.warns(UserWarning, match=r"cannot save .*state\.h5 .*is a folder.*earlier epoch"):
+        signlib.use_device("cpu", 1)
+        train, val, _ = signlib.split_clips(clips)
+        batches = signlib.KeypointGenerator(train, P, CLASSES, batch_size=8, seed=1)
+        val_batches = signlib.KeypointGenerator(val, P, CLASSES, batch_size=8, shuffle=False)
+        model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
+        record = make_record(CLASSES, P, "1629", ARCHITECTURE)
+        result = fit(model, batches, val_batches, record=record, state=tmp_path / "state.h5", epochs=2)
+    assert result.status == "finished" and len(result.history["loss"]) == 2
+
+
+def test_a_diverged_training_publishes_its_best_model_from_before_and_says_so(setting, tmp_path, capsys):
+    model, batches, val_batches, record = setting
+
+    def poison(epoch, index, features):
+        return features * np.nan if epoch == 2 else features
+
+    result = fit(
+        model, At(batches, poison), val_batches, record=record, path=tmp_path / "m.h5", final=tmp_path / "f.h5", epochs=9
+    )
+    assert result.status == "diverged" and signlib.load_model(tmp_path / "f.h5").record["epoch"] == result.best_epoch <= 2
+    assert f"from before the loss diverged: epoch {result.best_epoch}" in capsys.readouterr().out
 
 
 def test_publishing_says_when_it_cannot(setting, tmp_path):

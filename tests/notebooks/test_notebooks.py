@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import signlib
-from signlib import project
+from signlib import project, runs
 from signlib.sample import make_sample
 
 NOTEBOOKS = sorted((project.ROOT / "notebooks").glob("*.ipynb"))
@@ -159,23 +159,24 @@ def test_bad_data_ends_with_status_2_and_a_message(tmp_path):
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_with_the_best_model_kept(sample, tmp_path, signum, status):
-    returned, log = signalled(sample, tmp_path, " 2/100 ", lambda child, kernel: os.kill(child.pid, signum))
-    assert returned == status, log
-    state = json.loads((tmp_path / "run/run.json").read_text())
+def test_a_signal_ends_the_run_with_the_best_model_kept(sample, tmp_path):
+    returned, log = signalled(sample, tmp_path, " 2/100 ", lambda child, kernel: os.kill(child.pid, signal.SIGTERM))
+    assert returned == 143, log
+    state = runs.read_state(tmp_path / "run")
     assert state["status"] == "interrupted" and 2 <= len(state["history"]["loss"]) < 100
     assert "Traceback" not in log and log.splitlines()[-1] == str(tmp_path / "run")
+    assert f"python train.py --resume {tmp_path / 'run'}" in log
     assert signlib.load_model(tmp_path / "models/lstm_model.h5").record["epoch"] == state["best_epoch"]
+    assert nbformat.read(tmp_path / "run/2_train.ipynb", 4).metadata.papermill.status == "interrupted"
     with pytest.raises(ProcessLookupError):
         os.kill(state["pid"], 0)  # no kernel is left
 
 
-def signalled(sample, folder, moment, action):
+def signalled(sample, folder, moment, action, *options):
     """Starts `train.py`, calls `action(child, kernel's pid)` at the first line of the log that holds `moment`, and returns
     the exit status and the log."""
     command = [sys.executable, str(project.ROOT / "train.py"), "--data", str(sample), "--models-dir", str(folder / "models"),
-               "--run-dir", str(folder / "run")]  # fmt: skip
+               "--run-dir", str(folder / "run"), *options]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
         safety = threading.Timer(180, child.kill)  # only so that a run that hangs fails instead
         safety.start()
@@ -188,29 +189,17 @@ def signalled(sample, folder, moment, action):
     return child.returncode, "".join(log)
 
 
-def test_a_killed_kernel_is_a_failed_run(sample, tmp_path):
-    status, log = signalled(sample, tmp_path, " 2/100 ", lambda child, kernel: os.kill(kernel, signal.SIGKILL))
+def test_a_killed_kernel_is_a_failed_run_that_can_be_resumed(sample, tmp_path):
+    status, log = signalled(sample, tmp_path, " 2/5 ", lambda child, kernel: os.kill(kernel, signal.SIGKILL), "--epochs", "5")
     assert status == 1 and "Traceback" not in log, log
-    state = json.loads((tmp_path / "run/run.json").read_text())
-    assert state["status"] == "failed" and "ied" in state["reason"]
+    state = runs.read_state(tmp_path / "run")
+    assert state["status"] == "failed" and "killed (SIGKILL) by the system" in state["reason"]
+    assert 2 <= len(state["history"]["loss"]) <= 4
     assert not (tmp_path / "models/lstm_model.h5").exists() and (tmp_path / "models/lstm_model_checkpoint.h5").exists()
 
-
-def test_a_second_signal_ends_the_run_at_once(sample, tmp_path):
-    def twice(child, kernel):
-        os.kill(kernel, signal.SIGSTOP)  # a kernel that does not react
-        os.kill(child.pid, signal.SIGINT)
-        os.kill(child.pid, signal.SIGTERM)  # another one, since two of a kind may arrive as one
-
-    status, log = signalled(sample, tmp_path, " 2/100 ", twice)
-    assert status in (130, 143) and "Traceback" not in log, log
-    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "interrupted"
-
-
-def test_a_model_that_cannot_be_published_is_a_failed_run(sample, tmp_path):
-    (tmp_path / "models" / "lstm_model.h5").mkdir(parents=True)
-    done = train("--data", sample, "--epochs", 1, "--models-dir", tmp_path / "models", "--run-dir", tmp_path / "run")
-    assert done.returncode == 1 and done.stdout.count("Warning: cannot copy") == 2  # once when it happens, once at the end
-    state = json.loads((tmp_path / "run/run.json").read_text())
-    assert state["status"] == "failed" and state["published"] is None and len(state["history"]["loss"]) == 1
-    assert signlib.load_model(tmp_path / "run/model.h5").record["epoch"] == 1
+    done = train("--resume", tmp_path / "run")
+    assert done.returncode == 0 and "resumed after epoch" in done.stdout, done.stdout + done.stderr
+    state = runs.read_state(tmp_path / "run")
+    assert state["status"] == "finished" and len(state["history"]["loss"]) == 5 and "reason" in state
+    assert signlib.load_model(tmp_path / "models/lstm_model.h5").record["epoch"] == state["best_epoch"]
+    assert {path.name for path in (tmp_path / "run").glob("*.ipynb")} == {"2_train.ipynb", "2_train-2.ipynb"}
