@@ -185,6 +185,7 @@ def test_ctrl_c_before_an_epoch_is_finished_leaves_no_untrained_model(setting, t
     assert caught.value._render_traceback_() == [f"Interrupted: {caught.value}"]  # what a notebook shows
 
 
+@pytest.mark.stack
 def test_sigterm_and_then_sigint_are_one_wish(setting, tmp_path):
     model, batches, val_batches, record = setting
 
@@ -238,6 +239,7 @@ def same_end(folder, other):
     )
 
 
+@pytest.mark.stack
 def test_a_training_that_was_interrupted_and_resumed_ends_as_one_that_was_not(clips, tmp_path, unbroken, capsys):
     def interrupt(epoch, index, features):
         if (epoch, index) == (2, 1):
