@@ -123,13 +123,16 @@ class State(keras.callbacks.Callback):
         super().__init__()
         self.path, self.record, self.result, self.best = path, record, result, best
 
+    def on_train_begin(self, logs=None):
+        self.started = time.monotonic()
+
     def on_epoch_end(self, epoch, logs=None):
         result = self.result
         progress = {name: getattr(result, name) for name in ("history", "best_epoch", "best_value", "start_loss")}
         progress |= {
             "epoch": epoch + 1,
             "monitor": self.best.monitor,
-            "seconds": result.seconds + time.monotonic() - result.began,
+            "seconds": result.seconds + time.monotonic() - self.started,
         }
         try:
             save_state(self.path, self.model, self.best.weights or [], self.record, progress)

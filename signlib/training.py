@@ -26,7 +26,7 @@ class FitResult:
     status: "finished" (all epochs or early stopping), "interrupted" or "diverged"; `reason` says it in a sentence.
     history: {metric: values an epoch}, raw. best_epoch: counted from 1; best_value: of the monitored metric.
     saved: the `Saved` of the best model, or None; published: where its final copy is, or None. seconds: of training, before
-    a break as well; `began`: on the monotonic clock.
+    a break as well.
     """
 
     status: str = "finished"
@@ -38,7 +38,6 @@ class FitResult:
     published: pathlib.Path | None = None
     start_loss: float = math.nan
     seconds: float = 0.0
-    began: float = 0.0
 
 
 def check_labels(labels, num_classes):
@@ -110,7 +109,7 @@ def fit(
     callbacks = [Seeds(batches, seed), Guard(batches, result), best, log, interruption]
     if state is not None:
         callbacks.insert(3, State(state, record, result, best))
-    result.began = time.monotonic()
+    started = time.monotonic()
     with handled(interruption.ask, signal.SIGINT, signal.SIGTERM):
         try:
             if first < epochs and not best.is_spent(first):
@@ -121,7 +120,7 @@ def fit(
             result.status = "diverged"
         except KeyboardInterrupt:
             result.status, result.reason = "interrupted", "stopped by the user"
-        result.seconds += time.monotonic() - result.began
+        result.seconds += time.monotonic() - started
         if not result.best_epoch:
             if result.status == "interrupted":
                 raise Interrupted("interrupted before an epoch was finished: there is no model to keep")
