@@ -39,10 +39,10 @@ lab: .venv/installed
 test: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 test-macos-stack: .venv-macos/installed
-	.venv-macos/bin/python -m pytest -m stack
+	.venv-macos/bin/python -m pytest -n 2 --dist loadfile -m stack
 
 clean:
 	rm -rf .venv .venv-macos

@@ -33,17 +33,18 @@ def main(arguments):
     try:
         parameters = read_arguments(arguments)
         project.models_dir(parameters, project.find_data(parameters)[2])
-        from signlib.headless import run_notebook
+        from signlib.headless import Log, run_notebook
 
         end = run_notebook(project.NOTEBOOK, parameters, parameters["RUN_DIR"])
     except InputError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     if end.status != "finished":
-        print(f"\ntrain.py: {end.status}: {end.reason}", file=sys.stderr, flush=True)
+        log = Log(sys.stderr)
+        log.write(f"\ntrain.py: {end.status}: {end.reason}\n")
         if (end.folder / "state.h5").exists():
-            print(f"go on with: python train.py --resume {end.folder}", file=sys.stderr, flush=True)
-    print(end.folder, flush=True)
+            log.write(f"go on with: python train.py --resume {end.folder}\n")
+    Log(sys.stdout).write(f"{end.folder}\n")
     return end.exit_status
 
 

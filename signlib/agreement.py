@@ -89,41 +89,46 @@ def _share(samples, blocks):
 
 
 def _wrists(samples, blocks):
-    """(share that agrees, hands, hands of the side that is seen less) of the detected hands in frames with a pose."""
-    meet = {"left": [], "right": []}
+    """(share that agrees, hands, hands of the side that is seen less) of the detected hands in frames with a pose. Each clip
+    counts alike: a long one that is broken does not speak for the others."""
+    shares, hands = [], {"left": 0, "right": 0}
     for frames in samples:
         shoulders = _distance(_place(frames, blocks, *LEFT_SHOULDER), _place(frames, blocks, *RIGHT_SHOULDER))
         if np.isnan(shoulders).all():
             continue
         limit = WRIST_LIMIT * max(np.nanmedian(shoulders), 1e-6)
         pose = {side: _place(frames, blocks, "pose", index) for side, index in (("left", 15), ("right", 16))}
+        meet = []
         for side, other in (("left", "right"), ("right", "left")):
             wrist = _place(frames, blocks, f"{side}_hand", 0)
             own, wrong = _distance(wrist, pose[side]), _distance(wrist, pose[other])
-            meet[side] += ((own < limit) & ~(own >= wrong / 2))[~np.isnan(own)].tolist()
-    hands = meet["left"] + meet["right"]
-    return float(np.mean(hands or [0])), len(hands), min(map(len, meet.values()))
+            meet.append(((own < limit) & ~(own >= wrong / 2))[~np.isnan(own)])
+            hands[side] += len(meet[-1])
+        if len(meet := np.concatenate(meet)):
+            shares.append(meet.mean())
+    return float(np.mean(shares or [0])), sum(hands.values()), min(hands.values())
 
 
 def _place(frames, blocks, block, index):
-    """x and y `(T, 2)` of one landmark, NaN where missing or not in the layout."""
+    """x and y `(T, 2)` of one landmark, NaN where missing or not in the layout; in double precision, where no sum or distance
+    of what is finite in float32 overflows."""
     if block not in starts(blocks):
         return np.full((len(frames), 2), np.nan)
     first, values = starts(blocks)[block]
-    with np.errstate(over="ignore"):
-        xy = frames[:, first + index * values :][:, :2].astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        xy = frames[:, first + index * values :][:, :2].astype(np.float32).astype(float)
     return np.where((xy == 0).all(axis=1, keepdims=True) | ~np.isfinite(xy).all(axis=1, keepdims=True), np.nan, xy)
 
 
 def _distance(a, b):
-    """Distances `(T,)` of points `(T, 2)`; in double precision, where no float32 can overflow."""
-    return np.hypot(*(a.astype(float) - b).T)
+    """Distances `(T,)` of points `(T, 2)`."""
+    return np.hypot(*(a - b).T)
 
 
 def _misfit(name, share, hands, _):
     return (
-        f"layout {name} does not fit: of {hands} detected hands {share:.0%} lie with their wrist at the "
-        f"pose's wrist of their side; expected {WRIST_SHARE:.0%} or more"
+        f"layout {name} does not fit: of {hands} detected hands {share:.0%}, on average of the clips, lie with their wrist at "
+        f"the pose's wrist of their side; expected {WRIST_SHARE:.0%} or more"
     )
 
 

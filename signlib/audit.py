@@ -99,8 +99,10 @@ class AuditReport:
             "findings": self.findings.to_dict("records"),
         }
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / "audit.json").write_bytes(text.encode() + b"\n")
-        (folder / "audit.csv").write_bytes(self.findings.to_csv(index=False, lineterminator="\n").encode())
+        # Half a surrogate pair, which a json can hold, is written as its escape.
+        (folder / "audit.json").write_bytes(text.encode(errors="backslashreplace") + b"\n")
+        table = self.findings.to_csv(index=False, lineterminator="\n")
+        (folder / "audit.csv").write_bytes(table.encode(errors="backslashreplace"))
         return folder / "audit.json"
 
 

@@ -17,7 +17,7 @@ from signlib.labels import Problem, find_clips
 from signlib.landmarks import LAYOUTS, detect_layout
 
 FINGERPRINT_BYTES = 4096  # of the start and of the end of a clip: a new recording differs there, and 20 GB stay unread
-CHECKED_CLIPS = 30  # are read to see whether the layout is right
+CHECKED_CLIPS, CHECKED_FRAMES = 30, 300  # are looked at to see whether the layout is right; all of them stay in memory
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
     bad, read = [], {}
     for video_id, path in sorted(paths.items()):
         try:
+            if _readable(video_id) != video_id:
+                raise InputError(f"{path} has a name that is not UTF-8; rename it")
             frames = open_frames(path)
             read[video_id] = frames.shape, str(frames.dtype), detect_layout(frames.shape[1:])
         except InputError as error:
@@ -102,6 +104,7 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
             problems.append(Problem(video_id, "label", "the labels do not list this id"))
     problems = bad + problems
     problems += [Problem(v, "missing", "labelled, but there is no such file") for v in sorted(set(entries) - set(paths))]
+    problems = [Problem(_readable(p.video_id), p.kind, _readable(p.reason)) for p in problems]
 
     if len(bad) > max_bad_share * len(paths) or len(bad) == len(paths):
         kinds = {re.sub(r"\d", "", p.reason): p for p in reversed(bad)}
@@ -118,9 +121,14 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
             f"none of the {len(paths)} files in {folder} has a label, {next(iter(paths.values())).name} for one; "
             f"the labels list {', '.join(list(entries)[:3]) or 'no id'}. Set LABELS to the json of these files"
         )
-    looked_at = {clip.video_id: clip.read() for clip in clips[:: -(-len(clips) // CHECKED_CLIPS)]}
+    looked_at = {clip.video_id: clip.read()[:CHECKED_FRAMES].copy() for clip in clips[:: -(-len(clips) // CHECKED_CLIPS)]}
     check_layout(looked_at, layout, guessed, max_bad_share)
     return Clips(clips, folder, layout, problems, digest.hexdigest())
+
+
+def _readable(text):
+    """A text with escapes for what is none, such as the bytes of a file name that are not UTF-8: nothing could print it."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def choose_glosses(clips, glosses="", max_glosses=0, min_clips=1):

@@ -39,7 +39,8 @@ def atomic_path(path):
     stem, dot, suffixes = path.name.partition(".")
     with locked(path) as alone:
         if alone:  # whoever wrote the temporary files of this path held its lock, so now they are nobody's
-            for stale in path.parent.glob(f".{glob.escape(stem)}-????????-tmp{glob.escape(dot + suffixes)}"):
+            eight = "[0-9a-f]" * 8
+            for stale in path.parent.glob(f".{glob.escape(stem)}-{eight}-tmp{glob.escape(dot + suffixes)}"):
                 stale.unlink(missing_ok=True)
         temporary = path.with_name(f".{stem}-{secrets.token_hex(4)}-tmp{dot}{suffixes}")
         try:

@@ -6,6 +6,7 @@ import re
 import numpy as np
 
 from signlib.errors import InputError
+from signlib.files import is_folder
 
 
 def keypoint_files(folder):
@@ -19,8 +20,8 @@ def holds_files(folder):
 
 
 def visible_folders(folder):
-    """Returns the paths of the folders in `folder`, without hidden ones."""
-    return [path for path in _visible(folder, "*") if path.is_dir()]
+    """Returns the paths of the folders in `folder`, without hidden ones and those that are named as files are."""
+    return [path for path in _visible(folder, "*") if path.suffix != ".npy" and path.is_dir()]
 
 
 def keypoint_folders(folder, depth=4):
@@ -34,7 +35,8 @@ def clip_paths(folder):
     itself, of one frame a file, or holds none."""
     files = keypoint_files(folder)
     if files:
-        return {} if holds_one_frame(files[0]) else {path.stem: path for path in files}
+        one = holds_one_frame(files[0]) or all(count_frames(path) == 1 for path in (files[0], files[-1]))
+        return {} if one else {path.stem: path for path in files}
     found = {}
     for inner in keypoint_folders(folder):
         clips = clip_paths(inner)
@@ -69,7 +71,7 @@ def open_frames(path, mmap_mode="r"):
     Raises InputError, naming the file, where it is anything but such an array of real numbers with T > 0.
     """
     path = pathlib.Path(path)
-    if path.is_dir() and path.suffix != ".npy":
+    if is_folder(path) and path.suffix != ".npy":
         return _stack(path)
     frames = _open_array(path, mmap_mode)
     if frames.ndim == 1:
@@ -130,14 +132,15 @@ def _is_frame(array):
 
 
 def _open_array(path, mmap_mode):
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path} cannot be read: not a file")  # a pipe would be waited for
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} cannot be read: not a file")  # a pipe would be waited for
         with path.open("rb") as file:
-            magic = file.read(6)
-        if magic != b"\x93NUMPY":
-            raise InputError(f"{path} is not a .npy array" + (", but an .npz archive" if magic[:2] == b"PK" else ""))
-        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+            start, size = file.read(12), file.seek(0, 2)
+        if start[:6] != b"\x93NUMPY":
+            raise InputError(f"{path} is not a .npy array" + (", but an .npz archive" if start[:2] == b"PK" else ""))
+        with np.errstate(all="ignore"):  # a size that no number holds is refused
+            array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except InputError:
@@ -147,4 +150,7 @@ def _open_array(path, mmap_mode):
         raise InputError(f"{path} is not a .npy array of numbers ({reason})") from None
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path} holds values of type {array.dtype}; expected real numbers")
+    header = 10 + int.from_bytes(start[8:10], "little") if start[6] == 1 else 12 + int.from_bytes(start[8:12], "little")
+    if more := size - header - array.nbytes:  # several arrays saved into one file, or a header that lies
+        raise InputError(f"{path} holds {array.shape} and {more} bytes more; expected one array a file")
     return array

@@ -22,7 +22,7 @@ class Finished:
     exit_status: int
 
 
-class _Log:
+class Log:
     """Writes to a stream for as long as somebody reads it: a closed pipe or terminal must not end a run."""
 
     def __init__(self, stream):
@@ -67,8 +67,8 @@ def run_notebook(notebook, parameters, run_dir, out=None):
             engine_name="signlib",
             cwd=str(ROOT),
             progress_bar=False,
-            stdout_file=_Log(out or sys.stdout),
-            stderr_file=_Log(out or sys.stdout),
+            stdout_file=Log(out or sys.stdout),
+            stderr_file=Log(out or sys.stdout),
             signals=signals,
         )
     except (Exception, KeyboardInterrupt, SystemExit) as caught:

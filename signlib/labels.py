@@ -1,5 +1,6 @@
 """Which clips a folder holds and what each means: by a WLASL json, or by the names of folders."""
 
+import errno
 import json
 import pathlib
 import re
@@ -121,6 +122,8 @@ def read_labels(path):
     Raises InputError naming the file and the place in it."""
     path = pathlib.Path(path)
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OSError(errno.EINVAL, "not a file")  # a pipe would be waited for
         table = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read the labels {path}: {error.strerror}. Set LABELS to your json file") from None

@@ -20,27 +20,28 @@ class Parameter:
 
     def check(self, name, value):
         """Returns `value`, a whole number as float where a float is meant; raises InputError naming the allowed range."""
-        if self.kind is float and type(value) is int:
+        if self.kind is float and type(value) is int and self.low <= value <= self.high:
             value = float(value)
         if type(value) is not self.kind or (self.choices and value not in self.choices):
             hint = ""
             if self.kind is str and type(value) in (int, float):
-                hint = f", in quotes: {name}: '{value}' in yaml, -r {name} {value} for papermill"
+                hint = f", in quotes: {name}: '{_shown(value)}' in yaml, -r {name} {_shown(value)} for papermill"
             elif self.kind is float and isinstance(value, str):
                 hint = "; yaml reads 1e-3 as text, 1.0e-3 as a number"
-            raise InputError(f"{name} = {value!r}: expected {self}{hint}")
+            raise InputError(f"{name} = {_shown(value)}: expected {self}{hint}")
         if self.kind in (int, float) and not self.low <= value <= self.high:
-            raise InputError(f"{name} = {value!r}: expected {self}")
+            raise InputError(f"{name} = {_shown(value)}: expected {self}")
         return value
 
     def parse(self, name, text):
         """Returns the value that `text` from the command line means, checked."""
+        text = "--" if text == [] else text  # what argparse before Python 3.13 makes of --name=--
         try:
             return self.check(name, self.kind(text))
         except ValueError as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{name} = {text!r}: expected {self}") from None
+            raise InputError(f"{name} = {_shown(text)}: expected {self}") from None
 
     def __str__(self):
         if self.choices:
@@ -101,18 +102,18 @@ def check_parameters(given, table=PARAMETERS):
     parameter at first: papermill adds a misspelt one as a new variable and goes on. Later, when the notebook's own
     variables stand there as well, only names in capitals are.
     """
-    again = "parameters" in given
+    again = "In" in given and isinstance(given.get("parameters"), dict)
     literals = {
         name: value
         for name, value in given.items()
-        if (name.isupper() or not again)
-        and not name.startswith("_")
+        if (str(name).isupper() or not again)
+        and not str(name).startswith("_")
         and name not in ("In", "Out")
         and isinstance(value, str | int | float | list | tuple | dict | None)
     }
     for name in literals:
         if name not in table:
-            close = difflib.get_close_matches(name.upper(), table, 1)
+            close = difflib.get_close_matches(str(name).upper(), table, 1)
             hint = f"did you mean {close[0]}?" if close else f"the parameters are {', '.join(table)}"
             raise InputError(f"unknown parameter {name}: {hint} (once the cell is mended, restart the kernel)")
     values = {name: spec.check(name, literals[name]) for name, spec in table.items() if name in literals}
@@ -123,3 +124,11 @@ def check_parameters(given, table=PARAMETERS):
     if values.get("SAMPLE") and (values["DATA"] or values["LABELS"]):
         raise InputError("SAMPLE = True contradicts DATA or LABELS: name your data or ask for the sample")
     return values
+
+
+def _shown(value):
+    """The start of how a value is written; of one that Python does not write, such as a number of 5,000 digits, its type."""
+    try:
+        return f"{value!r:.80}"
+    except (ValueError, RecursionError):
+        return f"a very long {type(value).__name__}"

@@ -8,6 +8,7 @@ from signlib.errors import InputError
 from signlib.landmarks import LEFT_SHOULDER, RIGHT_SHOULDER, columns, select_landmarks
 
 EPSILON = 1e-3  # no scale is smaller (the notes' "robust normalization"); image coordinates are of the order of 1
+FARTHEST = 1e9  # no picture has coordinates beyond it; squares and sums of smaller ones stay within float32
 LIMIT = 10.0  # normalised coordinates are cut here: an arm is about 2 shoulder widths long, more is a tracking error
 
 
@@ -55,14 +56,14 @@ class Preprocessor:
     def points(self, frames, layout):
         """Returns the selected landmarks `(T, P, 3)` float32 of frames `(T, F)`, NaN where missing.
 
-        Missing is what is not finite (also once in float32) and a block that is zero throughout a frame: MediaPipe's
-        files mark an undetected part so.
+        Missing is what is not finite, or so large that it cannot be a coordinate, and a block that is zero throughout a
+        frame: MediaPipe's files mark an undetected part so.
         """
         first = columns(layout, self.selected)
         with np.errstate(over="ignore", invalid="ignore"):
             points = frames[:, np.maximum(first, 0)[:, None] + np.arange(3)].astype(np.float32)
         points[:, first < 0] = np.nan
-        points[~np.isfinite(points).all(axis=2)] = np.nan
+        points[~(np.abs(points) <= FARTHEST).all(axis=2)] = np.nan
         for indices in self.blocks.values():
             block = slice(indices[0], indices[-1] + 1)
             undetected = ~np.any(np.nan_to_num(points[:, block]), axis=(1, 2))

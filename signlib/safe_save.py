@@ -16,14 +16,12 @@ import h5py
 import numpy as np
 
 import signlib
-from signlib.agreement import better_order, order_name
 from signlib.device import keras, tf
 from signlib.errors import InputError, SaveError
 from signlib.files import atomic_path, read_sealed, seal, sha256, write_json
-from signlib.frames import clip_paths, open_frames
-from signlib.landmarks import LAYOUTS, detect_layout
 from signlib.locks import locked
 from signlib.model import build_model
+from signlib.predict import LoadedModel
 from signlib.preprocess import Preprocessor
 
 RECORD = "signlib_record"  # the dataset of the .h5 that holds the record, as UTF-8 json
@@ -127,48 +125,6 @@ def publish(source, target):
     return target
 
 
-class LoadedModel:
-    """A model with what it needs to predict: `.model`, `.record`, `.classes`, `.preprocessor`."""
-
-    def __init__(self, model, record):
-        self.model, self.record, self.classes = model, record, record["classes"]
-        self.preprocessor = Preprocessor(**record["preprocessor"])
-
-    def predict(self, clip_or_folder, top=5):
-        """Returns the `top` glosses of a clip, a .npy file or a folder of one file a frame, as [(gloss, probability), ...],
-        best first; of a folder of clips, in any form that `load_clips` reads, a dict {video_id: such a list}. Raises
-        InputError naming what cannot be used."""
-        path = pathlib.Path(clip_or_folder)
-        if path.is_dir() and (clips := clip_paths(path)):
-            return {video_id: self.predict(clip, top) for video_id, clip in clips.items()}
-        frames = open_frames(path, mmap_mode=None)
-        try:
-            layout = self._layout(frames)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        features = self.preprocessor(frames.reshape(len(frames), -1), layout)
-        probabilities = self.model.predict_on_batch(features[None])[0]
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        return [(self.classes[i], float(probabilities[i])) for i in best]
-
-    def _layout(self, frames):
-        """The layout of one clip: that of the training clips where it can be, unless the clip agrees with another."""
-        shape, layout = frames.shape[1:], self.record["layout"]
-        layout = layout if LAYOUTS[layout].fits(shape) else detect_layout(shape)
-        if order := better_order([frames.reshape(len(frames), -1)], layout):
-            if order not in LAYOUTS:
-                raise InputError(f"its values fit {order_name(order)}, not layout {layout}: extract it as for training")
-            layout = order
-        held = {block for block, _, _ in LAYOUTS[layout].blocks}
-        if lacking := sorted(set(self.preprocessor.blocks) - held):
-            warnings.warn(
-                f"the model learnt from {', '.join(lacking)}, which layout {layout} does not hold: expect less of it, or train "
-                "one on LANDMARKS that both hold, such as hands",
-                stacklevel=3,
-            )
-        return layout
-
-
 def load_model(path):
     """Returns the `LoadedModel` of a file that `save_model` wrote, and writes the readable copy of its record anew where that
     is missing or differs.
@@ -192,7 +148,9 @@ def load_model(path):
     except Exception as error:  # whatever a record or a file of another version makes of these lines
         raise InputError(f"{path} is no model of this version of signlib: {_reason(error)}") from error
     if _read_readable(path) != record:
-        _write_readable(path, record)
+        with contextlib.suppress(OSError, InputError), locked(path):
+            if _open(path)[1] == record:  # another process may have replaced both meanwhile
+                _write_readable(path, record)
     return loaded
 
 
@@ -200,16 +158,32 @@ class _DiffersError(OSError):
     """What was read back is not what was written."""
 
 
+class _InMemory(io.BytesIO):
+    """What Keras takes for a path that ends in .weights.h5."""
+
+    def __str__(self):
+        return "memory.weights.h5"
+
+
+class _FileInMemory(h5py.File):
+    """What Keras takes for a path that ends in .h5."""
+
+    def __str__(self):
+        return "memory.h5"
+
+
 def _write_whole(model, path, record):
-    logger = logging.getLogger("absl")
+    # HDF5 writes to memory: on a full disk it can end the process with a segmentation fault.
+    text = json.dumps(record, allow_nan=False).encode()
+    logger, data = logging.getLogger("absl"), io.BytesIO()
     logger.addFilter(_not_about_format)
     try:
-        model.save(path, include_optimizer=False)
+        with _FileInMemory(data, "w") as file:
+            model.save(file, include_optimizer=False)
+            file.create_dataset(RECORD, data=np.frombuffer(text, np.uint8))
     finally:
         logger.removeFilter(_not_about_format)
-    text = json.dumps(record, allow_nan=False).encode()
-    with h5py.File(path, "a") as file:
-        file.create_dataset(RECORD, data=np.frombuffer(text, np.uint8))
+    path.write_bytes(data.getvalue())
     seal(path)
 
 
@@ -227,7 +201,9 @@ def _verify_whole(model, path, record):
 
 def _write_weights(model, path, record):
     # What `model.load_weights` reads. Without the record, which may be what could not be written.
-    model.save_weights(path)
+    data = _InMemory()
+    model.save_weights(data)
+    path.write_bytes(data.getvalue())
 
 
 def _verify_weights(model, path, record):

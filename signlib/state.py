@@ -27,12 +27,17 @@ def save_state(path, model, best_weights, record, progress):
     arrays = {f"{group}/{number}": value for group, values in _arrays(model, best_weights).items() for number, value in values}
     text = json.dumps({"record": record, "progress": progress}).encode()
     with atomic_path(path) as temporary:
-        with h5py.File(temporary, "w") as file:
+        data = io.BytesIO()
+        with h5py.File(data, "w") as file:
             file.create_dataset("state", data=np.frombuffer(text, np.uint8))
             for name, value in arrays.items():
                 file.create_dataset(name, data=value)
+        temporary.write_bytes(data.getvalue())
         seal(temporary)
-        found, read_back = _read(temporary)
+        try:
+            found, read_back = _read(temporary)
+        except ValueError as error:
+            raise OSError(f"reading {temporary.name} back: {error}") from error
         if found != text or any(read_back[name].tobytes() != value.tobytes() for name, value in arrays.items()):
             raise OSError(f"reading {temporary.name} back, it differs from what was written")
 
@@ -65,6 +70,8 @@ def load_state(path, model, record):
     model.optimizer.build(model.trainable_variables)
     groups = {}
     for group, values in _arrays(model, model.get_weights()).items():
+        if group == "best" and not any(name.startswith("best/") for name in arrays):
+            values = []  # no epoch was the best yet
         found = [arrays.get(f"{group}/{number}") for number, _ in values]
         for (number, value), array in zip(values, found, strict=True):
             if array is None or (array.shape, array.dtype) != (value.shape, value.dtype):

@@ -127,6 +127,19 @@ def test_what_load_clips_left_out_is_a_finding(tmp_path, write_clips):
     assert report.summary().splitlines()[-1].lstrip().startswith("1 missing (note)")  # what harms no one comes last
 
 
+def test_what_is_no_text_in_the_labels_is_written_as_its_escape(folder, tmp_path):
+    table = json.loads((folder / "WLASL_v0.3.json").read_text())
+    table[0]["instances"] += [{"video_id": "a\ud800"}]  # labelled, but there is no such file
+    table[0]["instances"][0]["split"] = "x\ud800"
+    (folder / "WLASL_v0.3.json").write_text(json.dumps(table))
+    shutil.copyfile(folder / "00100.npy", folder / "00102.npy")  # identical, and on both sides of a split
+    clips = load_clips(folder)
+    assert "a\\ud800" in {problem.video_id for problem in clips.problems}
+    written = audit_clips(clips).save(tmp_path).read_text(encoding="utf-8")
+    assert "train, x\\ud800" in written and json.loads(written)["findings"][0]["value"] == "train, x\ud800"
+    assert "train, x\\ud800" in (tmp_path / "audit.csv").read_text(encoding="utf-8")
+
+
 def test_a_file_that_breaks_after_listing_is_a_finding(folder):
     clips = load_clips(folder)
     (folder / f"{VICTIM}.npy").unlink()

@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from signlib import InputError, Preprocessor, choose_glosses, class_names, load_clips, split_clips
+from signlib import InputError, Preprocessor, choose_glosses, class_names, dataset, load_clips, split_clips
 from signlib.dataset import Clips, describe
 from signlib.landmarks import LAYOUTS
 
@@ -51,6 +51,16 @@ def test_each_clip_has_its_label_and_its_frames(folder, make_frames, ids, glosse
     for seed, clip in enumerate(clips):
         np.testing.assert_array_equal(clip.read(), make_frames(6 + seed, seed).astype(np.float32))
         assert clip.num_frames == 6 + seed
+
+
+def test_of_long_clips_no_more_than_a_part_is_kept_to_look_at(folder, monkeypatch):
+    np.save(folder / "00456.npy", np.tile(np.load(folder / "00456.npy"), (1000, 1)))
+    kept = {}
+    monkeypatch.setattr(dataset, "check_layout", lambda samples, *_: kept.update(samples))
+    clips = load_clips(folder)
+    assert clips.find("00456").num_frames == 7000
+    assert kept["00456"].shape == (300, 1629) and kept["00456"].base is None  # no view of all of it
+    np.testing.assert_array_equal(kept["00123"], clips.find("00123").read())
 
 
 @pytest.mark.parametrize(("share", "fine"), [(0, False), (0.39, False), (0.4, True), (1, True)])

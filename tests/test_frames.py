@@ -4,13 +4,15 @@ import io
 import os
 import pickle
 import re
+import shutil
+import sys
 import warnings
 
 import numpy as np
 import pytest
 
 from signlib import Clip, InputError, load_clips
-from signlib.frames import count_frames, file_ends, frame_files, holds_one_frame, open_frames
+from signlib.frames import clip_paths, count_frames, file_ends, frame_files, holds_one_frame, open_frames
 
 ALL_BUT_ONE = 0.99
 
@@ -57,6 +59,8 @@ BAD = {  # what the file holds, and what its reason says
     "negative shape": (GOOD.replace(b"(4, 1629)", b"(-4,1629)"), NOT_NPY),
     "huge shape": (GOOD.replace(b"(4, 1629), }          ", b"(4000000000000, 1629)}"), NOT_NPY),
     "beyond any memory": (GOOD.replace(b"(4, 1629), }" + b" " * 20, b"(4" + b"0" * 21 + b", 1629)} "), NOT_NPY),
+    "saved twice": (GOOD + GOOD, r"holds \(4, 1629\) and 26192 bytes more; expected one array a file"),
+    "shorter than it is": (GOOD.replace(b"(4, 1629)", b"(3, 1629)"), r"holds \(3, 1629\) and 6516 bytes more"),
     "too narrow": (npy(FRAMES[:, :1628]), "1628"),
     "no values": (npy(FRAMES[:, :0]), "0 values"),
     "one frame as a line": (npy(FRAMES[0]), r"shape \(1629,\)"),
@@ -149,6 +153,26 @@ def test_a_folder_or_a_dangling_link_named_npy_is_left_out(folder, ids):
     }
 
 
+def test_a_path_that_no_system_allows_is_named():
+    with pytest.raises(InputError, match="xxx.npy cannot be read: File name too long"):
+        open_frames("x" * 300 + ".npy")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes no such name")
+@pytest.mark.parametrize("form", ["flat", "gloss"])
+def test_a_file_whose_name_is_no_text_is_left_out_with_a_name_that_can_be_printed(folder, tmp_path, form):
+    place = folder if form == "flat" else tmp_path / "tree" / "café"
+    if form == "gloss":
+        for gloss in ("café", "thé"):
+            shutil.copytree(folder, tmp_path / "tree" / gloss, ignore=shutil.ignore_patterns("*.json"))
+    np.save(place / "caf\udce9.npy", FRAMES)  # Latin-1, as archives from elsewhere unpack
+    clips = load_clips(place if form == "flat" else place.parent)
+    (problem,) = clips.problems
+    assert problem.video_id == ("caf\\udce9" if form == "flat" else "café/caf\\udce9")
+    assert (problem.kind, problem.reason) == ("file", "has a name that is not UTF-8; rename it")
+    assert len(clips) == (5 if form == "flat" else 10)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_without_read_permission_is_left_out(folder):
     (folder / "00456.npy").chmod(0)
@@ -209,6 +233,25 @@ def test_frames_of_any_type_and_shape_are_read_as_they_are(tmp_path, dtype, shap
 def test_a_clip_of_one_frame_is_a_clip(tmp_path):
     frames = np.ones((1, 126))
     assert open_frames(write_sequence(tmp_path / "0", frames)).shape == (1, 126)
+
+
+@pytest.mark.parametrize("shape", [(126,), (1, 126), (42, 3), (1, 42, 3)])
+def test_a_folder_of_frames_of_any_shape_is_one_clip(tmp_path, write_tree, shape):
+    frames = {f"{number}.npy": np.full(shape, number + 1.0) for number in range(12)}
+    assert clip_paths(write_tree(tmp_path / "one", frames)) == {}
+    assert len(open_frames(tmp_path / "one")) == 12
+    clips = write_tree(tmp_path / "two", {"0.npy": np.ones((1, 126)), "1.npy": np.ones((9, 126))})
+    assert list(clip_paths(clips)) == ["0", "1"]
+
+
+def test_a_folder_named_as_a_file_is_no_gloss(folder, tmp_path, ids):
+    for gloss in ("book", "drink"):
+        shutil.copytree(folder, tmp_path / "tree" / gloss, ignore=shutil.ignore_patterns("*.json"))
+    (tmp_path / "tree" / "book" / "00456.npy").unlink()
+    (tmp_path / "tree" / "book" / "00456.npy").symlink_to(".")
+    clips = load_clips(tmp_path / "tree")
+    assert len(clips) == 9 and "book/00456" not in ids(clips)
+    assert [(p.video_id, p.reason) for p in clips.problems] == [("book/00456", "cannot be read: not a file")]
 
 
 def put(name, content):

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from benchmarks.damage import alarm
 from signlib import InputError, load_clips
 from signlib.labels import find_clips, find_labels, read_labels
 
@@ -68,6 +69,14 @@ def test_labels_that_are_not_there_are_named(tmp_path):
     for path in (tmp_path / "nowhere.json", tmp_path):
         with pytest.raises(InputError, match=rf"cannot read the labels {path}: .*Set LABELS"):
             read_labels(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_labels_that_have_no_end_are_not_waited_for(tmp_path, kind):
+    path = tmp_path / "labels.json"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    with alarm(30), pytest.raises(InputError, match=rf"cannot read the labels {path}: not a file\. Set LABELS"):
+        read_labels(path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -1,5 +1,7 @@
 """Parameters are checked before anything runs."""
 
+import functools
+
 import pytest
 
 from signlib import project, runs
@@ -46,12 +48,17 @@ def test_the_notes_values_are_the_defaults(given):
         ("BATCH_SIZE", "8", "BATCH_SIZE = '8': expected a whole number"),
         ("BATCH_SIZE", None, "BATCH_SIZE = None: expected a whole number"),
         ("LEARNING_RATE", float("nan"), "LEARNING_RATE = nan: expected a number from 1e-08 to 1"),
-        ("DROPOUT_RATE", 1, "DROPOUT_RATE = 1.0: expected a number from 0 to 0.95"),
+        ("DROPOUT_RATE", 1, "DROPOUT_RATE = 1: expected a number from 0 to 0.95"),
         ("SAMPLE", 1, "SAMPLE = 1: expected True or False"),
         ("SPLIT", "random", "SPLIT = 'random': expected one of stratified, official, signer"),
         ("LANDMARKS", "hands+nose", "unknown part 'nose'"),
         ("LAYOUT", 543, "LAYOUT = 543: expected one of auto, 1629, 1662, 258, 225, 126, 543, in quotes: LAYOUT: '543' in yaml"),
         ("GLOSSES", 7, "GLOSSES = 7: expected text, in quotes: GLOSSES: '7' in yaml, -r GLOSSES 7 for papermill"),
+        ("LEARNING_RATE", 10**400, "LEARNING_RATE = 1000000000"),
+        ("EPOCHS", "9" * 5000, f"EPOCHS = '{'9' * 79}: expected a whole number"),
+        (1, 3, "unknown parameter 1: the parameters are DATA"),  # yaml reads names without quotes as it pleases
+        (True, 3, "unknown parameter True: the parameters are"),
+        ("parameters", {"EPOCHS": 3}, "unknown parameter parameters: the parameters are"),  # a recipe one level too deep
         ("LEARNING_RATE", "1e-3", "expected a number from 1e-08 to 1; yaml reads 1e-3 as text, 1.0e-3 as a number"),
     ],
 )
@@ -59,6 +66,20 @@ def test_what_cannot_be_meant_is_refused(given, name, value, message):
     with pytest.raises(InputError) as error:
         check_parameters(given | {name: value})
     assert message in str(error.value)
+
+
+def test_what_python_does_not_write_is_refused_by_name_and_type(given):
+    deep = functools.reduce(lambda inner, _: [inner], range(5000), 0)
+    for name, value in (("LEARNING_RATE", 10**5000), ("EPOCHS", -(10**5000)), ("DATA", 10**5000), ("EPOCHS", deep)):
+        with pytest.raises(InputError, match=rf"{name} = a very long {type(value).__name__}: expected"):
+            check_parameters(given | {name: value})
+
+
+def test_an_option_that_argparse_empties_is_refused():
+    with pytest.raises(InputError, match=r"EPOCHS = '--': expected a whole number"):
+        PARAMETERS["EPOCHS"].parse("EPOCHS", [])
+    with pytest.raises(InputError, match=r"SPLIT = '--': expected one of"):
+        PARAMETERS["SPLIT"].parse("SPLIT", [])
 
 
 def test_a_part_that_a_named_layout_lacks_is_refused(given):

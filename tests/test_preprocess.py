@@ -121,7 +121,7 @@ def test_moving_or_resizing_the_signer_changes_nothing(make_frames, seed, body):
     np.testing.assert_allclose(preprocess(moved.reshape(clip.shape), "1629"), features, atol=1e-4)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, 3e38, -1e10])
 @pytest.mark.parametrize("length", [10, 40])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_missing_value_removes_its_point_and_no_other(make_frames, seed, length, value):
@@ -186,6 +186,19 @@ def test_more_padding_leaves_the_frames_as_they_are(make_frames, seed, more):
     np.testing.assert_array_equal(long[:12], short)
     assert not long[9:].any()
     assert long[:, -1].tolist() == [1] * 9 + [0] * (3 + more)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(3))
+def test_any_bits_whatever_give_finite_features_and_what_is_near_is_used(seed):
+    frames = np.frombuffer(np.random.default_rng(seed).bytes(40 * 1629 * 4), "<f4").reshape(40, 1629)
+    preprocess = Preprocessor(12, "all")
+    points = preprocess.points(frames, "1629")
+    with np.errstate(invalid="ignore"):
+        near = (np.abs(frames.reshape(40, 543, 3)) <= 1e9).all(axis=2)
+    np.testing.assert_array_equal(~np.isnan(points).any(axis=2), near)
+    np.testing.assert_array_equal(points[near], frames.reshape(40, 543, 3)[near])
+    assert np.isfinite(preprocess.features(points)).all()
 
 
 @pytest.mark.filterwarnings("error")
