@@ -62,7 +62,8 @@ def read_arguments(arguments):
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
         close = difflib.get_close_matches(unknown[0].split("=")[0], ["--recipe", *map(option, cell)], 1)
-        parser.error(f"unknown option {unknown[0]}: {f'did you mean {close[0]}?' if close else 'see train.py --help'}")
+        hint = f"did you mean {close[0]}?" if close else "see train.py --help"
+        parser.error(f"unknown option {unknown[0] or repr('')}: {hint}")
     if given.recipe == "list":
         print("\n".join(f"{name:12} {line}" for name, line in recipes().items()))
         parser.exit()
