@@ -120,7 +120,7 @@ def peak_mb():
 def world(layout):
     """Returns (preprocessor, {id: frames} of the good clips and "damaged", a LoadedModel, {form: {id: features}} of before)
     of a layout."""
-    from signlib.safe_save import LoadedModel
+    from signlib.predict import LoadedModel
 
     names = [*GOOD, "damaged"]
     clips = {name: damage_kinds.make_frames(np.random.default_rng(i), layout, 9 + i) for i, name in enumerate(names)}

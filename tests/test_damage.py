@@ -15,7 +15,7 @@ import pytest
 import signlib
 from benchmarks import damage
 from benchmarks.damage_kinds import Bomb, lie, npy
-from signlib import InputError, dataset, frames, labels, parameters, project, safe_save
+from signlib import InputError, dataset, frames, labels, parameters, predict, project
 
 TRIES = 80  # of `make test`; benchmarks/reliability.py makes 2,000
 
@@ -160,11 +160,11 @@ def predict_without_a_name(monkeypatch):
     def read(path, mmap_mode):
         raise InputError("something is wrong somewhere")
 
-    monkeypatch.setattr(safe_save, "open_frames", read)
+    monkeypatch.setattr(predict, "open_frames", read)
 
 
 def predict_anything(monkeypatch):
-    monkeypatch.setattr(safe_save, "open_frames", lambda path, mmap_mode: np.ones((9, 126)))
+    monkeypatch.setattr(predict, "open_frames", lambda path, mmap_mode: np.ones((9, 126)))
 
 
 def be_unsteady(monkeypatch):
