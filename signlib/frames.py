@@ -32,9 +32,10 @@ def keypoint_folders(folder, depth=4):
 
 def clip_paths(folder):
     """Returns {id: path} of the clips in a folder, and in the folders in it as `folder/id`; empty where the folder is a clip
-    itself, of one frame a file, or holds none."""
-    files = keypoint_files(folder)
-    if files:
+    itself, of one frame a file, holds none, or is named as a file is."""
+    if pathlib.Path(folder).suffix == ".npy":
+        return {}
+    if files := keypoint_files(folder):
         one = holds_one_frame(files[0]) or all(count_frames(path) == 1 for path in (files[0], files[-1]))
         return {} if one else {path.stem: path for path in files}
     found = {}

@@ -252,6 +252,7 @@ def test_a_folder_named_as_a_file_is_no_gloss(folder, tmp_path, ids):
     clips = load_clips(tmp_path / "tree")
     assert len(clips) == 9 and "book/00456" not in ids(clips)
     assert [(p.video_id, p.reason) for p in clips.problems] == [("book/00456", "cannot be read: not a file")]
+    assert clip_paths(tmp_path / "tree" / "book" / "00456.npy") == {}  # or its clips would be looked for in it without end
 
 
 def put(name, content):
