@@ -10,6 +10,7 @@ Ends with status 0: done, 2: bad input, 130 or 143: interrupted (the best model 
 
 import argparse
 import difflib
+import itertools
 import signal
 import sys
 
@@ -42,7 +43,7 @@ def main(arguments):
     if end.status != "finished":
         log = Log(sys.stderr)
         log.write(f"\ntrain.py: {end.status}: {end.reason}\n")
-        if (end.folder / "state.h5").exists():
+        if end.status != "diverged" and (end.folder / "state.h5").exists():  # which it would do again, bit for bit
             log.write(f"go on with: python train.py --resume {end.folder}\n")
     Log(sys.stdout).write(f"{end.folder}\n")
     return end.exit_status
@@ -61,6 +62,10 @@ def read_arguments(arguments):
             parser.add_argument(flag, dest=name, metavar=type(default).__name__.upper(), help=text)
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
+        flags = [option(name) for name, (default, _) in cell.items() if isinstance(default, bool)]
+        for before, found in itertools.pairwise(arguments):
+            if found == unknown[0] and before.replace("--no-", "--") in flags:
+                parser.error(f"{before} takes no value, found {found!r}")
         close = difflib.get_close_matches(unknown[0].split("=")[0], ["--recipe", *map(option, cell)], 1)
         hint = f"did you mean {close[0]}?" if close else "see train.py --help"
         parser.error(f"unknown option {unknown[0] or repr('')}: {hint}")

@@ -109,6 +109,8 @@ class Best(keras.callbacks.Callback):
                     publish(self.result.saved.path, self.checkpoint)
         except SaveError as error:  # training goes on: the disk may have room again later
             warnings.warn(str(error), stacklevel=2)
+            if self.saved_epoch != self.result.best_epoch:
+                self.result.saved = None  # what was saved before is no longer the best
 
     def _is_better(self, value):
         if not math.isfinite(value):

@@ -4,7 +4,6 @@ Papermill alone kills the kernel at SIGTERM without an exception in it, gives a 
 the cells of a killed kernel completed. Papermill imports this file by its entry point; nothing else has to.
 """
 
-import os
 import signal
 import threading
 
@@ -14,7 +13,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine
 from papermill.log import logger
 
-from signlib.signals import handled
+from signlib.signals import handled, stop_signals
 
 STOP_SECONDS = 60  # for a notebook without that parameter
 MARKER = "papermill-error-cell-tag"  # papermill's own, by which it removes such cells before the next run
@@ -86,7 +85,7 @@ class _Client(PapermillNotebookClient):
     def _pass_on(self):
         if self.signals and self.executing and not self.passed_on:
             self.passed_on = True
-            os.kill(self.process.pid, signal.SIGINT)
+            self.process.send_signal(signal.SIGINT)
 
     def _kill(self):
         if self.process is not None:
@@ -116,11 +115,10 @@ class SignalEngine(NBClientEngine):
             extra_arguments=["--log-level=ERROR"],  # newer kernels warn of their local TCP port at every start
         )
         ended = None
-        # A shell's background jobs ignore SIGINT from their start on; nohup has SIGHUP ignored on purpose.
-        signums = [signal.SIGINT, signal.SIGTERM]
-        signums += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
-        with handled(client.on_signal, *signums):
+        with handled(client.on_signal, *stop_signals()):
             try:
+                if client.signals:  # already, before there was a kernel
+                    raise KeyboardInterrupt
                 client.execute()
             except (KeyboardInterrupt, DeadKernelError) as error:
                 ended = error

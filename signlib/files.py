@@ -47,7 +47,8 @@ def atomic_path(path):
             yield temporary
             _flush(temporary)
             temporary.replace(path)
-            _flush(path.parent)
+            with contextlib.suppress(OSError):  # some file systems flush no folder; the new file is there all the same
+                _flush(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 

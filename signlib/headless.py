@@ -1,5 +1,6 @@
 """Running a notebook without a browser: `run_notebook`."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from signlib.files import write_json
 from signlib.project import ROOT, project_path
 from signlib.runs import claim_run_dir, read_state
+from signlib.signals import handled, stop_signals
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Log:
 
     def __init__(self, stream):
         self.stream = stream
+        with contextlib.suppress(AttributeError):  # a terminal that cannot show a sign must not end it either
+            stream.reconfigure(errors="replace")
 
     def write(self, text):
         if self.stream is not None:
@@ -52,13 +56,19 @@ def run_notebook(notebook, parameters, run_dir, out=None):
     second signal, it is killed. What happened is what run.json says: a notebook that could not write its end there has
     failed, or was interrupted.
     """
+    signals = []  # from here on none is lost: the engine looks for those that come before it listens
+    with handled(lambda signum, frame: signals.append(signum), *stop_signals()):
+        return _run(project_path(notebook), parameters | {"RUN_DIR": str(run_dir)}, out or sys.stdout, signals)
+
+
+def _run(notebook, parameters, out, signals):
     import papermill  # here, since it takes a second; it finds the engine by the entry point in pyproject.toml
 
-    notebook, parameters = project_path(notebook), parameters | {"RUN_DIR": str(run_dir)}
     run_dir = claim_run_dir(parameters)
+    before = read_state(run_dir)
     earlier = len(list(run_dir.glob(f"{notebook.stem}*.ipynb")))  # a resumed run keeps the log of what was before
     executed = run_dir / f"{notebook.stem}{f'-{earlier + 1}' if earlier else ''}.ipynb"
-    signals, error = [], None
+    error = None
     try:
         papermill.execute_notebook(
             str(notebook),
@@ -67,28 +77,30 @@ def run_notebook(notebook, parameters, run_dir, out=None):
             engine_name="signlib",
             cwd=str(ROOT),
             progress_bar=False,
-            stdout_file=Log(out or sys.stdout),
-            stderr_file=Log(out or sys.stdout),
+            stdout_file=Log(out),
+            stderr_file=Log(out),
             signals=signals,
         )
     except (Exception, KeyboardInterrupt, SystemExit) as caught:
         error = caught
 
     state = read_state(run_dir) or {"parameters": parameters, "status": "died", "reason": ""}
-    status, reason, exit_status = state["status"], state["reason"], 1
+    silent = state["status"] == "died" or state == before
+    status, reason, exit_status = state["status"], state.get("reason", ""), 1
     if isinstance(error, papermill.PapermillExecutionError):
         status, reason = "failed", f"{error.ename}: {error.evalue}"
         exit_status = 2 if error.ename == "InputError" else 1
     elif signals and error is not None:
         status, exit_status = "interrupted", 128 + signals[0]
-        if state["status"] == "died":
+        if silent:
             reason = f"stopped by {signal.Signals(signals[0]).name}"
     elif error is not None:
         status, reason = "failed", str(error) or type(error).__name__
+    elif silent:
+        status, reason = "failed", "the notebook did not say how it ended"
     elif status == "finished":
         exit_status = 0
     if state["status"] == "died":
-        if status == "died":
-            status, reason = "failed", "the notebook did not say how it ended"
-        write_json(run_dir / "run.json", state | {"status": status, "reason": reason})
+        with contextlib.suppress(OSError, ValueError):  # a full disk, a name that is no text: it then reads as died
+            write_json(run_dir / "run.json", state | {"status": status, "reason": reason})
     return Finished(run_dir, status, reason, exit_status)

@@ -35,10 +35,10 @@ def take_lock(path):
         return _held[lock][0] is not None
     deadline = time.monotonic() + PATIENCE
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = _open(lock)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if lock.exists() and os.path.samestat(os.fstat(handle), lock.stat()):
+            if os.path.samestat(os.fstat(handle), lock.stat()):
                 break
         except BlockingIOError:
             if time.monotonic() > deadline:
@@ -48,8 +48,10 @@ def take_lock(path):
             time.sleep(0.02)
         except FileNotFoundError:
             pass  # its holder removed it after we had opened it
-        except OSError:
+        except OSError as error:
             os.close(handle)
+            if error.errno == errno.EBADF:  # a network file system that locks only what may be written
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(lock)) from None
             lock.unlink(missing_ok=True)
             _held[lock] = [None, 1]
             return False
@@ -70,7 +72,8 @@ def free_lock(path):
     if not _held[lock][1]:
         handle, _ = _held.pop(lock)
         if handle is not None:
-            lock.unlink(missing_ok=True)  # while it is held: whoever waits for it then looks for a new one
+            with contextlib.suppress(OSError):  # another user's
+                lock.unlink()  # while it is held: whoever waits for it then looks for a new one
             os.close(handle)
 
 
@@ -80,7 +83,7 @@ def lock_owner(path):
     if lock in _held:
         return ""
     try:
-        handle = os.open(lock, os.O_RDWR)
+        handle = os.open(lock, os.O_RDONLY)
     except OSError:
         return ""
     try:
@@ -97,6 +100,15 @@ def lock_owner(path):
 def _lock_file(path):
     path = pathlib.Path(path)
     return pathlib.Path(os.path.realpath(path.parent)) / f".{path.name}.lock"
+
+
+def _open(lock):
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if not lock.exists():
+            raise
+        return os.open(lock, os.O_RDONLY)  # what another user left: to lock it, reading is enough
 
 
 def _owner(handle):

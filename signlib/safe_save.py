@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import pathlib
 import platform
 import shutil
@@ -85,11 +84,12 @@ def save_model(model, path, record, fallback=None):
             with locked(target):
                 with atomic_path(target) as temporary:
                     write(model, temporary, record)
-                    verify(model, temporary, record)
+                    _read_back(verify, model, temporary, record)
                 if whole:
                     _write_readable(target, record)
         except Exception as error:
             failed.append(f"{target}: {_reason(error)}")
+            advice = "Wait for that process" if isinstance(error, BlockingIOError) else "Free space, or choose another folder"
             if isinstance(error, _DiffersError | BlockingIOError):  # nothing that another place would mend
                 break
         else:
@@ -99,10 +99,7 @@ def save_model(model, path, record, fallback=None):
                 message += f": the whole model could not be saved to {'; '.join(failed)}"
                 warnings.warn(message, stacklevel=2)
             return Saved(target, whole, message)
-    raise SaveError(
-        f"cannot save the model to {'; nor to '.join(failed)}. What was there before is untouched. Free space, or choose "
-        "another folder"
-    )
+    raise SaveError(f"cannot save the model to {'; nor to '.join(failed)}. What was there before is untouched. {advice}")
 
 
 def publish(source, target):
@@ -187,16 +184,22 @@ def _write_whole(model, path, record):
     seal(path)
 
 
-def _verify_whole(model, path, record):
+def _read_back(verify, model, path, record):
     try:
-        with h5py.File(io.BytesIO(read_sealed(path))) as file:
-            if file[RECORD][()].tobytes() != json.dumps(record).encode():
-                raise _DiffersError(f"reading {path.name} back, the record differs")
-            for weight, array in _stored(file, model):
-                if array.tobytes() != weight.numpy().tobytes():
-                    raise _DiffersError(f"reading {path.name} back, {weight.path} differs from the model")
-    except ValueError as error:  # the seal is broken, or a shape is another
-        raise _DiffersError(f"reading {path.name} back: {error}") from error
+        verify(model, path, record)
+    except Exception as error:  # whatever HDF5 makes of damaged bytes
+        if isinstance(error, OSError) and error.errno:  # they cannot be read at all
+            raise
+        raise _DiffersError(f"reading {path.name} back: {_reason(error)}") from error
+
+
+def _verify_whole(model, path, record):
+    with h5py.File(io.BytesIO(read_sealed(path))) as file:
+        if file[RECORD][()].tobytes() != json.dumps(record).encode():
+            raise ValueError("the record differs")
+        for weight, array in _stored(file, model):
+            if array.tobytes() != weight.numpy().tobytes():
+                raise ValueError(f"{weight.path} differs from the model")
 
 
 def _write_weights(model, path, record):
@@ -208,10 +211,10 @@ def _write_weights(model, path, record):
 
 def _verify_weights(model, path, record):
     found = Counter()
-    with h5py.File(path) as file:
+    with h5py.File(io.BytesIO(path.read_bytes())) as file:
         file.visititems(lambda _, item: found.update([item[()].tobytes()]) if isinstance(item, h5py.Dataset) else None)
     if lost := Counter(weight.numpy().tobytes() for weight in model.weights) - found:
-        raise _DiffersError(f"reading {path.name} back, {lost.total()} of {len(model.weights)} arrays differ from the model")
+        raise ValueError(f"{lost.total()} of {len(model.weights)} arrays differ from the model")
 
 
 def _open(path):
@@ -248,7 +251,7 @@ def _read_readable(path):
 
 
 def _write_readable(path, record):
-    with contextlib.suppress(OSError):  # a convenience: the .h5 holds the same
+    with contextlib.suppress(OSError, ValueError):  # a convenience: the .h5 holds the same
         write_json(path.with_suffix(".json"), record)
 
 
@@ -259,9 +262,6 @@ def _not_about_format(entry):
 
 def _reason(error):
     if isinstance(error, OSError) and error.errno:
-        return f"{os.strerror(error.errno)}: {error}".splitlines()[0]
-    return (
-        str(error).partition("\n")[0]
-        if isinstance(error, InputError | ValueError | _DiffersError)
-        else f"{type(error).__name__}: {error}".splitlines()[0]
-    )
+        return error.strerror
+    text = str(error) if isinstance(error, ValueError | _DiffersError) else f"{type(error).__name__}: {error}"
+    return text.partition("\n")[0]

@@ -17,3 +17,9 @@ def handled(handler, *signums):
     finally:
         for signum, old in before.items():
             signal.signal(signum, old)
+
+
+def stop_signals():
+    """Returns the signals that stop a run: SIGINT, SIGTERM, and SIGHUP where it is not ignored, as nohup has it on purpose."""
+    # A shell's background jobs ignore SIGINT from their start on; they are stopped by it all the same.
+    return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * (signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)

@@ -36,10 +36,10 @@ def save_state(path, model, best_weights, record, progress):
         seal(temporary)
         try:
             found, read_back = _read(temporary)
-        except ValueError as error:
+            if found != text or any(read_back[name].tobytes() != value.tobytes() for name, value in arrays.items()):
+                raise ValueError("it differs from what was written")
+        except Exception as error:  # whatever HDF5 makes of damaged bytes
             raise OSError(f"reading {temporary.name} back: {error}") from error
-        if found != text or any(read_back[name].tobytes() != value.tobytes() for name, value in arrays.items()):
-            raise OSError(f"reading {temporary.name} back, it differs from what was written")
 
 
 def load_state(path, model, record):

@@ -146,6 +146,19 @@ def test_the_file_is_on_the_disk_before_it_takes_the_name_and_then_the_name_is(t
     assert flushed == ([once[0], once[0], once[1], once[1]] if apple else once)
 
 
+def test_a_file_system_that_flushes_no_folder_is_written_to(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def file_alone(handle):
+        if os.path.samestat(os.fstat(handle), tmp_path.stat()):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", file_alone)
+    write_json(tmp_path / "x.json", "new")
+    assert (tmp_path / "x.json").read_text() == '"new"\n' and names(tmp_path) == ["x.json"]
+
+
 @pytest.mark.parametrize("name", ["m.h5", "lstm [1] *.h5", "m.weights.h5", "no ending", ".hidden"])
 def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path, start, name):
     child, left = start(WRITE, tmp_path / name)

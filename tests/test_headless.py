@@ -1,15 +1,18 @@
 """`run_notebook` runs a notebook without a browser and reports what happened, whatever that was."""
 
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import nbformat
 import pytest
 
-from signlib import project, runs
+from signlib import headless, project, runs
 from signlib.errors import InputError
-from signlib.headless import run_notebook
+from signlib.headless import Log, run_notebook
 
 WRITE = """
 import json, pathlib
@@ -64,6 +67,58 @@ def test_a_run_that_is_refused_to_be_resumed_stays_as_it_was(notebook, tmp_path)
     )
     assert (end.status, end.reason, end.exit_status) == ("failed", "InputError: other data", 2)
     assert json.loads((tmp_path / "run.json").read_text()) == state
+
+
+@pytest.mark.parametrize(("signum", "exit_status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_before_the_kernel_starts_ends_the_run_tidily(notebook, tmp_path, monkeypatch, signum, exit_status):
+    def claim(parameters):
+        folder = runs.claim_run_dir(parameters)
+        os.kill(os.getpid(), signum)
+        return folder
+
+    monkeypatch.setattr(headless, "claim_run_dir", claim)
+    reason = f"stopped by {signal.Signals(signum).name}"
+    end = run_notebook(notebook("1"), {"RESUME": ""}, tmp_path / "run", sys.stderr)
+    assert (end.status, end.reason, end.exit_status) == ("interrupted", reason, exit_status)
+    state = runs.read_state(tmp_path / "run")
+    assert (state["status"], state["reason"]) == ("interrupted", reason)
+
+    state |= {"status": "finished", "reason": "as told"}  # resumed, and stopped before anything changed
+    (tmp_path / "run/run.json").write_text(json.dumps(state))
+    end = run_notebook(notebook("1"), {"RESUME": str(tmp_path / "run")}, "", sys.stderr)
+    assert (end.status, end.reason, end.exit_status) == ("interrupted", reason, exit_status)
+    assert runs.read_state(tmp_path / "run") == state
+
+
+def test_a_signal_after_the_notebooks_end_changes_nothing(notebook, tmp_path, monkeypatch):
+    def read(folder):
+        if (folder / "run.json").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+        return runs.read_state(folder)
+
+    monkeypatch.setattr(headless, "read_state", read)
+    ended = signal.getsignal(signal.SIGTERM)
+    end = run_notebook(notebook(WRITE.replace("STATUS", "finished")), {"RESUME": ""}, tmp_path / "run", sys.stderr)
+    assert (end.status, end.exit_status) == ("finished", 0) and signal.getsignal(signal.SIGTERM) == ended
+
+
+def test_a_resumed_notebook_that_says_nothing_has_not_finished_again(notebook, tmp_path):
+    state = {"status": "finished", "reason": "", "parameters": {}}
+    (tmp_path / "run.json").write_text(json.dumps(state))
+    end = run_notebook(notebook("1"), {"RESUME": str(tmp_path)}, "", sys.stderr)
+    assert (end.status, end.reason, end.exit_status) == ("failed", "the notebook did not say how it ended", 1)
+
+
+def test_an_end_that_cannot_be_written_down_is_reported_all_the_same(notebook, tmp_path):
+    code = "import pathlib; pathlib.Path(RUN_DIR, 'run.json').mkdir(); 1 / 0"
+    end = run_notebook(notebook(code), {"RESUME": ""}, tmp_path / "run", sys.stderr)
+    assert (end.status, end.reason, end.exit_status) == ("failed", "ZeroDivisionError: division by zero", 1)
+
+
+def test_a_terminal_that_cannot_show_a_sign_shows_the_rest():
+    shown = io.TextIOWrapper(io.BytesIO(), "ascii")
+    Log(shown).write("── Data: tea, thé\n")
+    assert shown.buffer.getvalue() == b"?? Data: tea, th?\n"
 
 
 def test_a_log_that_nobody_reads_any_more_does_not_end_the_run(notebook, tmp_path):

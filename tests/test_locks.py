@@ -151,6 +151,55 @@ def test_a_lock_file_that_is_removed_while_it_is_waited_for_locks_nothing(tmp_pa
             assert is_held(lock)
 
 
+@pytest.fixture
+def read_only(monkeypatch):
+    """Lock files can be read alone, as those of another user in a shared folder; root could write them after all."""
+    opened = os.open
+
+    def open_(path, flags, *mode):
+        if str(path).endswith(".lock") and flags & os.O_ACCMODE != os.O_RDONLY:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", open_)
+
+
+def test_a_lock_file_that_another_user_left_hinders_nobody(tmp_path, read_only, monkeypatch, impatient):
+    path, lock = tmp_path / "m.h5", tmp_path / ".m.h5.lock"
+    with pytest.raises(PermissionError, match="lock"):
+        take_lock(path)
+    lock.write_text("process 7 of another user")
+    with locked(path) as alone:
+        assert alone and is_held(lock)
+    assert not lock.exists()
+    lock.write_text("process 7 of another user")
+    with monkeypatch.context() as sticky:  # a folder in which nobody removes what is another's
+        sticky.setattr(type(lock), "unlink", lambda *_, **__: opened_by_another())
+        with locked(path) as alone:
+            assert alone and is_held(lock)
+    assert lock.exists() and not is_held(lock)
+
+
+def opened_by_another():
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_a_lock_that_another_user_holds_is_seen_and_stays(tmp_path, hold, read_only, monkeypatch, impatient):
+    path, lock = tmp_path / "m.h5", tmp_path / ".m.h5.lock"
+    owner = f"process {hold(path).pid} on {socket.gethostname()}"
+    assert lock_owner(path) == owner
+    with pytest.raises(BlockingIOError, match=owner):
+        take_lock(path)
+
+    def flock(handle, operation):  # on a network file system, where a lock takes the right to write
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(PermissionError, match="lock"):
+        take_lock(path)
+    assert lock.exists()
+
+
 def test_two_processes_that_count_in_one_file_lose_no_number(tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")

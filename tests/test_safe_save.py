@@ -516,10 +516,30 @@ def test_a_bit_that_flips_before_the_seal_is_found_by_comparing_each_array(path,
     for name in arrays:
         damage(monkeypatch, before=lambda temporary, name=name: flip_in_array(temporary, name))
         what = "the record differs" if name == RECORD else f"{name.split('/')[-1]} differs from the model"
-        with pytest.raises(SaveError, match=rf"m\.h5: reading \.m-.{{8}}-tmp\.h5 back, .*{what}.*untouched") as raised:
+        with pytest.raises(SaveError, match=rf"m\.h5: reading \.m-.{{8}}-tmp\.h5 back: .*{what}.*untouched") as raised:
             signlib.save_model(model, path, record, tmp_path / "spare")
         assert "nor to" not in str(raised.value)
         assert contents(tmp_path) == before
+
+
+def overwrite(path, old, new):
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+
+
+@pytest.mark.parametrize("structure", [b"\x89HDF", b"TREE", b"HEAP", b"SNOD", b"gloss", b"signlib_record", b"weight_names"])
+def test_a_file_whose_structure_is_damaged_before_the_seal_is_refused_at_once(path, model, record, monkeypatch, structure):
+    before = contents(path.parent)
+    damage(monkeypatch, before=lambda temporary: overwrite(temporary, structure, bytes(len(structure))))
+    with pytest.raises(SaveError, match=r"m\.h5: reading \.m-.{8}-tmp\.h5 back: .+untouched") as raised:
+        signlib.save_model(model, path, record, path.parent / "spare")
+    assert "nor to" not in str(raised.value) and contents(path.parent) == before
+
+
+def test_a_model_whose_readable_copy_cannot_be_text_is_saved_whole(tmp_path, model, record):
+    saved = signlib.save_model(model, tmp_path / "m.h5", record | {"parameters": {"DATA": "\udcff"}})
+    assert saved.whole and signlib.load_model(saved.path).record["parameters"] == {"DATA": "\udcff"}
 
 
 def test_a_bit_that_flips_after_the_seal_is_found_by_the_checksum(path, model, record, monkeypatch, tmp_path):
@@ -628,7 +648,7 @@ def test_a_path_that_another_process_writes_is_refused_naming_it(tmp_path, path,
     assert receive(child) == "held"
     before = contents(tmp_path)
     owner = f"process {process.pid} on {socket.gethostname()} is writing"
-    with pytest.raises(SaveError, match=rf"m\.h5: .*{owner} .*untouched") as raised:
+    with pytest.raises(SaveError, match=rf"m\.h5: {owner} .*untouched\. Wait for that process$") as raised:
         signlib.save_model(model, path, record, tmp_path / "spare")
     assert "nor to" not in str(raised.value)
     with pytest.raises(SaveError, match=rf"{owner} .*use .*model\.h5 itself"):

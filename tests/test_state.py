@@ -215,6 +215,22 @@ def test_a_state_that_is_damaged_while_written_never_takes_the_name(path, traine
         assert path.read_bytes() == before and names(path.parent) == ["state.h5"]
 
 
+@pytest.mark.parametrize("structure", [b"\x89HDF", b"TREE", b"HEAP", b"SNOD", b"state", b"weights"])
+def test_a_state_whose_structure_is_damaged_while_written_never_takes_the_name(path, trained, record, monkeypatch, structure):
+    before = path.read_bytes()
+
+    def damaged(temporary):
+        data = temporary.read_bytes()
+        assert structure in data
+        temporary.write_bytes(data.replace(structure, bytes(len(structure))))
+        seal(temporary)
+
+    monkeypatch.setattr(state, "seal", damaged)
+    with pytest.raises(OSError, match=r"reading \.state-.{8}-tmp\.h5 back"):
+        save_state(path, *trained, record, {"epoch": 3})
+    assert path.read_bytes() == before and names(path.parent) == ["state.h5"]
+
+
 def test_what_cannot_be_written_leaves_the_old_state(path, trained, record):
     before = path.read_bytes()
     with pytest.raises(TypeError):

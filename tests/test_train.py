@@ -62,6 +62,8 @@ def test_help_shows_every_parameter_of_the_notebook():
         (["--epochs", "0"], "EPOCHS = 0: expected a whole number from 1 to 10000"),
         (["--epochs"], "expected one argument"),
         (["--batch", "8"], "unknown option --batch: did you mean --batch-size?"),
+        (["--glosses", "", "--augment", ""], "--augment takes no value, found ''"),
+        (["--no-sample", "yes"], "--no-sample takes no value, found 'yes'"),
         (["--data", "no/such/folder"], "DATA: no folder"),
         (["--data", ""], "need a path"),
         (["--data", "processed_vids", "--sample"], "contradicts"),

@@ -1,7 +1,9 @@
 """Training tells what it does, keeps the best model, and does not go on with nonsense."""
 
+import fcntl
 import math
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 import signlib
+from signlib import locks
 from signlib.device import keras
 from signlib.errors import InputError, Interrupted, TrainingError
 from signlib.parameters import PARAMETERS
@@ -355,6 +358,27 @@ def test_a_failed_save_does_not_end_the_training(setting, tmp_path):
     with pytest.warns(UserWarning, match="is a folder"):
         result = fit(model, batches, val_batches, record=record, path=tmp_path / "m.h5", epochs=3)
     assert result.status == "finished" and result.saved is None and len(result.history["loss"]) == 3
+
+
+def test_a_best_epoch_that_could_not_be_saved_is_not_replaced_by_an_earlier_one(setting, tmp_path, monkeypatch, capsys):
+    model, batches, val_batches, record = setting
+    path, final = tmp_path / "m.h5", tmp_path / "f.h5"
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    with (tmp_path / "another").open("w") as another:
+
+        def begin(epoch, index, features):  # another one writes there from now on
+            if (epoch, index) == (1, 0):
+                fcntl.flock(another, fcntl.LOCK_EX)
+                pathlib.Path(another.name).replace(tmp_path / ".m.h5.lock")
+            return features
+
+        with pytest.warns(UserWarning, match="cannot save the model"):
+            result = fit(
+                model, At(batches, begin), val_batches, record=record, path=path, final=final, epochs=2, monitor="loss"
+            )
+    assert result.best_epoch == 2 and signlib.load_model(path).record["epoch"] == 1
+    assert result.saved is None and result.published is None and not final.exists()
+    assert "nothing published" in capsys.readouterr().out
 
 
 def test_a_negative_cross_entropy_is_an_error(setting):
