@@ -1,155 +1,122 @@
-"""What is wrong with clips and labels, found before training on them: `audit_clips`. Never imports TensorFlow."""
+"""Know your data before training on it: `audit_clips`, and `python -m signlib.audit DIR`. Never imports TensorFlow."""
 
+import argparse
 import hashlib
-import json
-import pathlib
-from dataclasses import dataclass
+import os
+import sys
+import unicodedata
+from collections import Counter
 
 import numpy as np
 
+from signlib.checks import LIMITS, PLACES, check_clip, parse_limits
+from signlib.copies import find_copies, sketch
+from signlib.dataset import load_clips
 from signlib.errors import InputError
+from signlib.labels import Label
 from signlib.preprocess import Preprocessor
+from signlib.report import ADVICE, FINDING, VERDICTS, AuditReport
+from signlib.suspects import embedder, find_suspects
 
-# The limits are pairs: from the first on a clip needs care, from the second on it is left out.
-SHORT_FRAMES = (7, 2)  # at most; at 25 fps even a quick sign takes a third of a second, and two frames hold no movement
-NONFINITE_SHARE = (0.01, 0.5)  # of the values of detected parts; MediaPipe writes none, a few do no harm
-HANDS_MISSING_SHARE = (0.65, 0.95)  # of frames; a quarter of WLASL's clips lack both hands half the time, 1 in 24 in 65 %
-FROZEN_SHARE = (0.6, 0.95)  # of steps without any change; a video stored at twice its frame rate repeats half its frames
-MIN_CLIPS = 2  # usable clips of a gloss: one to learn from, one to judge by
-MAX_LEFT_OUT = 0.5  # of the clips; when more than half are bad, suspect the extraction, not the clips
-
-VERDICTS = {"note": "use", "warning": "use with care", "error": "leave out"}
-FINDING = ["clip", "check", "severity", "value", "limit", "advice"]
-BLOCKS = ["left_hand", "right_hand", "pose", "face"]
+BLOCKS = ["left_hand", "right_hand", "pose", "face", "both_hands"]
+MOMENTS, BINS = 20, 40  # of the pictures of missing parts over time, and of where hands are
+SHOW_EVERY = 1000  # clips, a line of progress
+LIMIT_COLUMNS, COVERED = ["check", "care", "leave_out", "reason"], ["gloss", "split", "signer", "source"]
 # What `load_clips` or a failed reading says of a clip: its severity, and what was expected.
 PROBLEMS = {
     "file": ("error", "a readable .npy of keypoints"),
+    "layout": ("error", "the layout of the other files"),
     "label": ("error", "one gloss an id"),
+    "unlisted": ("error", "a label"),
     "missing": ("note", "a file for each id"),
-}
-ADVICE = {
-    "file": "extract this video again, or delete the file",
-    "label": "mend the labels json",
-    "missing": "nothing, or fetch the video and extract it",
-    "empty": "no frame in which anything was detected: extract this video again",
-    "short": "see whether the video was cut",
-    "non-finite": "values are broken inside detected parts: extract this video again",
-    "hands missing": "no hand in most frames: see whether the video shows them",
-    "frozen": "frames repeat: see whether the video plays",
-    "two glosses": "identical clips carry different glosses: keep one gloss, or none of them",
-    "crosses splits": "identical clips stand on both sides of the labels' splits: keep one side",
+    "listed twice": ("warning", "one entry an id"),
 }
 
 
-@dataclass(frozen=True)
-class AuditReport:
-    """What an audit found. A plain picture of the data: it changes no file and leaves nothing out by itself.
-
-    findings: DataFrame, a row a finding: clip, check, severity ("error", "warning", "note"), value, limit, advice.
-    clips: DataFrame, a row a readable clip: video_id, gloss, signer, split, frames, nonfinite (share of the values of
-    detected parts), and the share of frames in which left_hand, right_hand, pose, face and both_hands are missing (NaN:
-    the layout has none).
-    groups: lists of the video ids of byte-identical clips.
-    verdicts: {video_id: "use", "use with care" or "leave out"} of each id with a file or a contradictory label.
-    fingerprint: of the data, as `load_clips` gave it.
-    """
-
-    findings: object
-    clips: object
-    groups: list
-    verdicts: dict
-    fingerprint: str
-
-    def summary(self):
-        """Returns a few lines of plain text: whether this data is fit to train on, and why; frequent findings first."""
-        verdicts = list(self.verdicts.values())
-        counts = {name: verdicts.count(name) for name in VERDICTS.values()}
-        usable = self.clips[self.clips.video_id.map(self.verdicts) != "leave out"]
-        glosses = usable.gloss.value_counts()
-        learnable = int((glosses >= MIN_CLIPS).sum())
-        if learnable < 2:
-            fit = f"no: {learnable} gloss{'es' * (learnable != 1)} with {MIN_CLIPS} or more usable clips, 2 are needed"
-        elif counts["leave out"] > MAX_LEFT_OUT * len(verdicts):
-            fit = f"no: {counts['leave out']} of {len(verdicts)} clips are to be left out"
-        elif counts["leave out"] or counts["use with care"] or learnable < len(glosses):
-            fit = "with care"
-        else:
-            fit = "yes"
-        lines = [
-            f"Fit to train on: {fit}",
-            f"{len(verdicts)} clips: " + ", ".join(f"{count} {name}" for name, count in counts.items()),
-            f"{self.clips.gloss.nunique()} glosses, {len(glosses) - learnable} of them with fewer than {MIN_CLIPS} usable "
-            f"clips; {len(self.groups)} groups of byte-identical clips",
-        ]
-        kinds = self.findings.groupby(["severity", "check", "advice"]).size().items()
-        for (severity, check, advice), count in sorted(kinds, key=lambda kind: (kind[0][0] == "note", -kind[1], kind[0])):
-            lines.append(f"  {count:5} {check} ({severity}): {advice}")
-        return "\n".join(lines)
-
-    def save(self, folder):
-        """Writes `audit.json` (everything but the table of clips) and `audit.csv` (the findings) into `folder`; the same
-        data gives the same bytes. Returns the path of the json."""
-        folder = pathlib.Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {
-            "fingerprint": self.fingerprint,
-            "summary": self.summary().splitlines(),
-            "groups": self.groups,
-            "verdicts": self.verdicts,
-            "findings": self.findings.to_dict("records"),
-        }
-        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-        # Half a surrogate pair, which a json can hold, is written as its escape.
-        (folder / "audit.json").write_bytes(text.encode(errors="backslashreplace") + b"\n")
-        table = self.findings.to_csv(index=False, lineterminator="\n")
-        (folder / "audit.csv").write_bytes(table.encode(errors="backslashreplace"))
-        return folder / "audit.json"
-
-
-def audit_clips(clips):
+def audit_clips(clips, quick=False, limits=None):
     """Returns the `AuditReport` of the `Clips` that `load_clips` gave (a plain list of clips has no problems and no
     fingerprint). Reads each file once, one at a time; a file that has become unreadable is a finding. The report does
-    not depend on the order of the clips."""
+    not depend on the order of the clips.
+
+    quick: neither copies other than byte-identical ones nor suspect labels are looked for. limits: others than those of
+    `checks.LIMITS`, see `checks.parse_limits`.
+    """
     import pandas as pd
 
+    limits = parse_limits(limits)
+    clips_in_order = sorted(clips, key=lambda clip: clip.video_id)
     everything = {layout: Preprocessor(landmarks="all", layout=layout) for layout in {clip.layout for clip in clips}}
+    embed = {layout: embedder(layout, whole.blocks) for layout, whole in everything.items()}
     found = [_problem(p.video_id, p.kind, p.reason) for p in getattr(clips, "problems", ())]
-    rows, same = [], {}
-    for clip in sorted(clips, key=lambda clip: clip.video_id):
+    rows, digests, sketches, embedded, spans = [], {}, {}, {}, {}
+    missing, places = {block: np.zeros(MOMENTS) for block in BLOCKS}, {}
+    for number, clip in enumerate(clips_in_order, 1):
+        if number % SHOW_EVERY == 0:
+            print(f"audit: {number:,} of {len(clips):,} clips read", flush=True)
         try:
             frames = clip.read()
         except InputError as error:
             found.append(_problem(clip.video_id, "file", str(error).replace(f"{clip.path} ", "")))
             continue
-        row, checks = _look(frames, clip.layout, everything[clip.layout])
+        row, findings, looks = check_clip(frames, clip.layout, everything[clip.layout], limits)
         rows.append({"video_id": clip.video_id, "gloss": clip.gloss, "signer": clip.signer, "split": clip.split} | row)
-        found += [(clip.video_id, *check) for check in checks]
-        if not any(check[0] == "empty" for check in checks):  # empty clips are all alike, and copies of nothing
-            digest = hashlib.sha256(f"{frames.dtype} {frames.shape}".encode())
-            digest.update(np.ascontiguousarray(frames))
-            same.setdefault(digest.digest(), []).append(clip)
+        found += [(clip.video_id, *finding) for finding in findings]
+        for block, lost in looks["missing"].items():
+            missing[block] += lost[((np.arange(MOMENTS) + 0.5) * len(lost) / MOMENTS).astype(int)]
+        for hand, wrists in looks["wrists"].items():
+            counts = np.histogram2d(wrists[:, 1], wrists[:, 0], BINS, (PLACES, PLACES))[0]
+            places[hand] = places.get(hand, 0) + counts.astype(int)
+        if any(finding[0] == "empty" for finding in findings):
+            continue  # empty clips are all alike, and copies of nothing
+        digest = hashlib.sha256(f"{frames.dtype} {frames.shape}".encode())
+        digest.update(np.ascontiguousarray(frames))
+        digests.setdefault(digest.digest(), []).append(clip.video_id)
+        if clip.recording:
+            spans.setdefault(clip.recording, []).append(clip.video_id)
+        if not quick:
+            sketches[clip.video_id] = sketch(looks["points"], everything[clip.layout].blocks)
+            embedded[clip.video_id] = embed[clip.layout](frames)
 
-    groups = [group for group in same.values() if len(group) > 1]
-    for group in groups:
-        glosses, splits = sorted({clip.gloss for clip in group}), sorted({clip.split for clip in group} - {""})
-        for clip in group:
-            if len(glosses) > 1:
-                found.append((clip.video_id, "two glosses", "error", ", ".join(glosses), "one gloss"))
-            if len(splits) > 1:
-                found.append((clip.video_id, "crosses splits", "warning", ", ".join(splits), "one split"))
+    table = pd.DataFrame(rows, columns=["video_id", "gloss", "signer", "split", "frames", "nonfinite", *BLOCKS, "mirrored"])
+    found += _mirrored(table, limits["mirrored"])
+    same = _merge([members for members in (*digests.values(), *spans.values()) if len(members) > 1])
+    # One of each is enough: where many are identical, they would fill each other's neighbourhoods.
+    copies = find_copies({v: sketches[v] for v in sorted(sketches.keys() - {v for group in same for v in group[1:]})})
+    signers = {clip.video_id: clip.signer for clip in clips}  # two people are no copies of each other, however alike they move
+    copies = [(a, b, how) for a, b, how in copies if signers[a] == signers[b] or -1 in (signers[a], signers[b])]
+    groups = _merge([*same, *((a, b) for a, b, _ in copies)])
+    found += _groups_findings({clip.video_id: clip for clip in clips_in_order}, same, groups, copies)
+    glosses = dict(zip(table.video_id, table.gloss, strict=True))
+    suspects = find_suspects(embedded, glosses, groups, limits["suspect label"].care)
+    for suspect in suspects.itertuples():
+        value = f"{suspect.share:.0%} of its neighbours are {suspect.looks_like}"
+        found.append((suspect.clip, "suspect label", "warning", value, limits["suspect label"].care))
 
-    severities = {row["video_id"]: ["note"] for row in rows}
+    severities = {video_id: ["note"] for video_id in glosses}
     for video_id, check, severity, *_ in found:
         if check != "missing":  # no file, nothing to judge
             severities.setdefault(video_id, []).append(severity)
-    worst = {v: max(severities[v], key=list(VERDICTS).index) for v in sorted(severities)}
-    columns = ["video_id", "gloss", "signer", "split", "frames", "nonfinite", *BLOCKS, "both_hands"]
+    worst = {v: max(severities[v], key=list(VERDICTS).index) for v in sorted(severities) if v}
+    verdicts = {video_id: VERDICTS[severity] for video_id, severity in worst.items()}
+    usable = Counter(glosses[v] for v in glosses if verdicts[v] != "leave out")
+    sizes = {gloss: usable[gloss] for gloss in sorted(set(glosses.values()))}
+    found += _labels_findings(sizes, clips_in_order, limits)
+    shown = [(*f, ADVICE[f[1]]) for f in sorted(found, key=lambda f: (f[0], f[1], str(f[3])))]
+    moments = (np.arange(MOMENTS) + 0.5) / MOMENTS
+    blocks = [block for block in BLOCKS if not table[block].isna().all()]
     return AuditReport(
-        findings=pd.DataFrame([(*f, ADVICE[f[1]]) for f in sorted(found, key=lambda f: f[:2])], columns=FINDING, dtype=object),
-        clips=pd.DataFrame(rows, columns=columns),
-        groups=[[clip.video_id for clip in group] for group in groups],
-        verdicts={video_id: VERDICTS[severity] for video_id, severity in worst.items()},
+        findings=pd.DataFrame(shown, columns=FINDING, dtype=object),
+        groups=groups,
+        verdicts=verdicts,
+        limits=pd.DataFrame([(n, v.care, v.out, v.reason) for n, v in limits.items()], columns=LIMIT_COLUMNS),
         fingerprint=getattr(clips, "fingerprint", ""),
+        quick=quick,
+        sizes=sizes,
+        clips=table,
+        coverage=_coverage(clips, verdicts),
+        suspects=suspects,
+        missing=pd.DataFrame({block: missing[block] / max(len(table), 1) for block in blocks}, index=moments),
+        places=places,
     )
 
 
@@ -158,30 +125,118 @@ def _problem(video_id, kind, reason):
     return video_id, kind, severity, reason, limit
 
 
-def _look(frames, layout, everything):
-    """The numbers of one clip for its row, and its findings as (check, severity, value, limit)."""
-    points = everything.points(frames, layout)
-    lost = np.isnan(points[:, :, 0])
-    missing = {block: lost[:, indices].all(axis=1) for block, indices in everything.blocks.items()}
-    missing["both_hands"] = missing["left_hand"] & missing["right_hand"]
-    # Lost landmarks of a block that was otherwise detected: NaN throughout a block is how some files say "undetected".
-    stray = sum(lost[~missing[block]][:, indices].sum() for block, indices in everything.blocks.items())
-    seen = sum((~missing[block]).sum() * len(indices) for block, indices in everything.blocks.items())
-    shown = ~lost.all(axis=1)
-    still = ~np.diff(np.nan_to_num(points), axis=0).any(axis=(1, 2))[shown[1:]]  # of steps to a frame that shows anything
+def _mirrored(table, limit):
+    """Clips that are mirrored where most are not, or the other way round."""
+    judged = table[~table.mirrored.isna()]
+    mirrored = judged.mirrored > limit.care
+    odd, value = (judged[~mirrored], "not mirrored") if mirrored.mean() > 0.5 else (judged[mirrored], "mirrored")
+    limit = f"{len(judged) - len(odd)} of {len(judged)} clips are not so"
+    return [(video_id, "mirrored", "warning", value, limit) for video_id in odd.video_id]
 
-    row = {"frames": len(frames), "nonfinite": round(float(stray / max(seen, 1)), 4)}
-    row |= dict.fromkeys(BLOCKS, np.nan) | {block: round(float(share.mean()), 4) for block, share in missing.items()}
-    if not shown.any():
-        return row, [("empty", "error", 0, 1)]
-    values = [  # the higher the worse
-        ("short", -len(frames), [-limit for limit in SHORT_FRAMES]),
-        ("non-finite", row["nonfinite"], NONFINITE_SHARE),
-        ("hands missing", row["both_hands"], HANDS_MISSING_SHARE),
-        ("frozen", round(float(still.mean()), 4) if still.size else 0, FROZEN_SHARE),
-    ]
-    return row, [
-        (check, "error" if value >= out else "warning", abs(value), abs(out if value >= out else care))
-        for check, value, (care, out) in values
-        if value >= care
-    ]
+
+def _merge(groups):
+    """Groups that share a member become one; returns them sorted, their members too."""
+    of = {}
+    for group in groups:
+        merged = set(group).union(*(of[member] for member in group if member in of))
+        of |= dict.fromkeys(merged, merged)
+    return sorted({min(group): sorted(group) for group in of.values()}.values())
+
+
+def _groups_findings(clips, same, groups, copies):
+    """same: groups of identical clips or of one recording by the labels; groups: those and what keypoints show to be one."""
+    how = {}
+    for a, b, text in copies:
+        how.setdefault(a, f"of {b}: {text}")
+        how.setdefault(b, f"of {a}: {text}")
+    for group in same:
+        other = {video_id: group[video_id == group[0]] for video_id in group}
+        how |= {video_id: f"of {other[video_id]}: identical, or one recording by url and frames" for video_id in group}
+    proven = {v for group in same if len({clips[w].gloss for w in group}) > 1 for v in group}
+    for group in groups:
+        glosses, splits = sorted({clips[v].gloss for v in group}), sorted({clips[v].split for v in group} - {""})
+        for video_id in group:
+            if len(glosses) > 1:
+                severity = "error" if video_id in proven else "warning"
+                yield video_id, "two glosses", severity, f"{', '.join(glosses)}; {how[video_id]}", "one gloss"
+            if len(splits) > 1:
+                yield video_id, "crosses splits", "warning", f"{', '.join(splits)}; {how[video_id]}", "one split"
+            if len(glosses) < 2 and len(splits) < 2:
+                yield video_id, "copy", "note", how[video_id], "one id a recording"
+
+
+def _labels_findings(sizes, clips, limits):
+    """What is wrong with the glosses and splits as a whole. sizes: {gloss: usable clips}."""
+    few, many = limits["few clips"], limits["imbalance"]
+    for gloss, size in sizes.items():
+        if size <= few.care:
+            yield "", "few clips", "error" if size <= few.out else "warning", f"{gloss}: {size}", few.care
+    middle = float(np.median(list(sizes.values()))) if sizes else 0
+    if middle and (largest := max(sizes, key=sizes.get)) and sizes[largest] >= many.care * middle:
+        yield "", "imbalance", "warning", f"{largest}: {sizes[largest]}, the middle gloss: {middle:g}", many.care
+    for a, b, same in _similar(sizes, limits["similar glosses"].care):
+        yield "", "similar glosses", "warning" if same else "note", f"{a!r} and {b!r}", "one spelling a gloss"
+    learnt = {clip.signer for clip in clips if clip.split == "train"} - {-1}
+    for split in ("val", "test"):
+        judges = [clip for clip in clips if clip.split == split]
+        if shared := sum(clip.signer in learnt for clip in judges):
+            yield "", "signers cross", "warning", f"{split}: {shared} of {len(judges)} clips", "no signer on both sides"
+
+
+def _similar(glosses, letters):
+    """(gloss, other, are they one but for case, spaces and marks) of pairs that are, or have 7 letters and more and differ
+    in one: names that leave the same rest when a letter is dropped (the deletion neighbourhood of spelling correctors)."""
+    rest, pairs = {}, {}
+    for gloss in glosses:
+        plain = "".join(c for c in unicodedata.normalize("NFKD", gloss).casefold() if c.isalnum()) or gloss
+        shorter = [plain[:i] + plain[i + 1 :] for i in range(len(plain))] if len(plain) >= 7 and letters >= 1 else []
+        for key in [plain, *shorter]:
+            for other, other_plain in rest.setdefault(key, []):
+                pairs[other, gloss] = other_plain == plain
+        for key in {plain, *shorter}:
+            rest[key].append((gloss, plain))
+    return sorted((a, b, same) for (a, b), same in pairs.items() if a != b)
+
+
+def _coverage(clips, verdicts):
+    """How many clips are labelled, have a file and are usable: by gloss, split, signer and source."""
+    import pandas as pd
+
+    own = {clip.video_id: Label(clip.gloss, clip.signer, clip.split) for clip in clips}
+    absent = {p.video_id for p in getattr(clips, "problems", ()) if p.kind == "missing"}
+    labels = own | getattr(clips, "labels", {})
+    table = pd.DataFrame(
+        [(v, m.gloss, m.split or "none", m.signer, m.source) for v, m in labels.items()], columns=["id", *COVERED]
+    )
+    table["signer"] = table.signer.map(lambda signer: "unknown" if signer == -1 else str(signer))
+    table["labelled"], table["files"] = 1, (~table.id.isin(absent)).astype(int)
+    table["usable"] = table.id.map(lambda v: v in own and verdicts.get(v) != "leave out").astype(int)
+    counts = {by: table[table[by] != ""].groupby(by)[["labelled", "files", "usable"]].sum() for by in COVERED}
+    return pd.concat(counts, names=["by", "name"]).reset_index()
+
+
+def main(arguments=None):
+    """`python -m signlib.audit DIR`: prints the summary; returns 1 where there are errors, 2 where nothing can be audited."""
+    parser = argparse.ArgumentParser(prog="python -m signlib.audit", description="What is wrong with a folder of keypoints.")
+    parser.add_argument("folder", help="the clips, in any form that train.py --data takes")
+    parser.add_argument("--labels", help="json of the glosses; by default WLASL_v0.3.json in the folder or beside it")
+    parser.add_argument("--layout", default="auto", help="what the frames hold; by default found by their shape")
+    parser.add_argument("--quick", action="store_true", help="look for neither copies nor suspect labels")
+    parser.add_argument("--limits", help=f"other limits, as 'short=10,3; few clips=5'; of {', '.join(LIMITS)}")
+    parser.add_argument("--save", metavar="FOLDER", help="write audit.json and audit.csv there")
+    options = parser.parse_args(arguments)
+    try:
+        clips = load_clips(options.folder, options.labels, options.layout, max_bad_share=1.0)
+        report = audit_clips(clips, options.quick, options.limits)
+        saved = [str(report.save(options.save))] if options.save else []
+        print(report.summary(), *saved, sep="\n", flush=True)
+    except BrokenPipeError:  # whoever reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return int((report.findings.severity == "error").any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

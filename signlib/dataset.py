@@ -22,8 +22,7 @@ CHECKED_CLIPS, CHECKED_FRAMES = 30, 300  # are looked at to see whether the layo
 
 @dataclass(frozen=True)
 class Clip:
-    """One video's keypoints: a file, or a folder of one file a frame, and what the labels say of it. `signer` is a number
-    or a name, -1 is unknown; `split` is "train", "val", "test", something else or empty."""
+    """One video's keypoints: a file, or a folder of one file a frame, and what the labels say of it: see `labels.Label`."""
 
     video_id: str
     path: pathlib.Path
@@ -31,6 +30,7 @@ class Clip:
     signer: int | str
     split: str
     layout: str
+    recording: tuple = ()
 
     def read(self):
         """Returns the frames `(T, F)` in the file's own dtype. Never unpickles. Raises InputError naming the file."""
@@ -47,11 +47,16 @@ class Clip:
 
 class Clips(list):
     """The usable clips, sorted by video id. `.folder` holds them, `.layout` is what their frames hold, `.problems` lists
-    what was not used, `.fingerprint` identifies the data."""
+    what was not used, `.fingerprint` identifies the data, `.labels` is {video_id: Label} of all that the labels list."""
 
-    def __init__(self, clips, folder, layout, problems, fingerprint):
+    def __init__(self, clips, folder, layout, problems, fingerprint, labels=None):
         super().__init__(clips)
         self.folder, self.layout, self.problems, self.fingerprint = folder, layout, problems, fingerprint
+        self.labels = labels or {}
+
+    def keep(self, wanted):
+        """Returns the `Clips` for which `wanted(clip)` is true, everything else as it is."""
+        return Clips(filter(wanted, self), self.folder, self.layout, self.problems, self.fingerprint, self.labels)
 
     def find(self, video_id):
         """Returns the clip of an id; raises InputError where no usable clip has it."""
@@ -79,13 +84,14 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
     folder, paths, entries, problems = find_clips(data_dir, labels)
     bad, read = [], {}
     for video_id, path in sorted(paths.items()):
+        kind = "file"
         try:
             if _readable(video_id) != video_id:
                 raise InputError(f"{path} has a name that is not UTF-8; rename it")
-            frames = open_frames(path)
+            frames, kind = open_frames(path), "layout"
             read[video_id] = frames.shape, str(frames.dtype), detect_layout(frames.shape[1:])
         except InputError as error:
-            bad.append(Problem(video_id, "file", str(error).replace(f"{path} ", "").replace(f"{path}/", "")))
+            bad.append(Problem(video_id, kind, str(error).replace(f"{path} ", "").replace(f"{path}/", "")))
     guessed = layout == "auto"
     if guessed and read:
         layout = Counter(found for _, _, found in read.values()).most_common(1)[0][0]
@@ -94,14 +100,14 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
     for video_id, (shape, dtype, found) in read.items():
         if found != layout if guessed else not LAYOUTS[layout].fits(shape[1:]):
             which = f"most files hold {layout}" if guessed else f"LAYOUT is {layout}"
-            bad.append(Problem(video_id, "file", f"frames of shape {shape[1:]}, which is layout {found}; {which}"))
+            bad.append(Problem(video_id, "layout", f"frames of shape {shape[1:]}, which is layout {found}; {which}"))
         elif video_id in entries:
-            gloss, signer, split = entries[video_id]
-            clips.append(Clip(video_id, paths[video_id], gloss, signer, split, layout))
-            digest.update(json.dumps([video_id, gloss, signer, split, shape, dtype]).encode())
+            label = entries[video_id]
+            clips.append(Clip(video_id, paths[video_id], *label[:3], layout, label.recording))
+            digest.update(json.dumps([video_id, label, layout, shape, dtype]).encode())
             digest.update(file_ends(paths[video_id], FINGERPRINT_BYTES))
         elif not any(p.video_id == video_id for p in problems):
-            problems.append(Problem(video_id, "label", "the labels do not list this id"))
+            problems.append(Problem(video_id, "unlisted", "the labels do not list this id"))
     problems = bad + problems
     problems += [Problem(v, "missing", "labelled, but there is no such file") for v in sorted(set(entries) - set(paths))]
     problems = [Problem(_readable(p.video_id), p.kind, _readable(p.reason)) for p in problems]
@@ -123,7 +129,7 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
         )
     looked_at = {clip.video_id: clip.read()[:CHECKED_FRAMES].copy() for clip in clips[:: -(-len(clips) // CHECKED_CLIPS)]}
     check_layout(looked_at, layout, guessed, max_bad_share)
-    return Clips(clips, folder, layout, problems, digest.hexdigest())
+    return Clips(clips, folder, layout, problems, digest.hexdigest(), entries)
 
 
 def _readable(text):
@@ -151,7 +157,7 @@ def choose_glosses(clips, glosses="", max_glosses=0, min_clips=1):
             f"{len(chosen)} of {len(counts)} glosses chosen by GLOSSES = {glosses!r}, MIN_CLIPS = {min_clips} and MAX_GLOSSES "
             f"= {max_glosses}; expected two or more. The glosses have {min(counts.values())} to {max(counts.values())} clips"
         )
-    return Clips([c for c in clips if c.gloss in chosen], clips.folder, clips.layout, clips.problems, clips.fingerprint)
+    return clips.keep(lambda clip: clip.gloss in chosen)
 
 
 def class_names(clips):
@@ -162,7 +168,9 @@ def class_names(clips):
 def describe(clips, train, val, test, preprocessor):
     """Returns a few lines on the data for the log: clips, glosses, clips a gloss, lengths, missing parts, what was not
     used and why. Missing parts are looked up in 200 training clips at most, evenly spaced."""
-    kinds = {kind: [p for p in clips.problems if p.kind == kind] for kind in ("file", "label", "missing")}
+    files, labels, missing_files = (
+        [p for p in clips.problems if p.kind in kinds] for kinds in (("file", "layout"), ("label", "unlisted"), ("missing",))
+    )
     per_gloss = Counter(clip.gloss for clip in train)
     lengths = sorted(clip.num_frames for clip in train)
     lost = Counter()
@@ -182,10 +190,10 @@ def describe(clips, train, val, test, preprocessor):
         f"frames a clip {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}; {long} training clips have more "
         f"than {preprocessor.sequence_length} ({preprocessor.long_clips})",
         f"missing parts {missing} of frames",
-        f"not used      {len(kinds['file'])} files, {len(kinds['label'])} without a usable label; "
-        f"{len(kinds['missing'])} labelled clips have no file",
+        f"not used      {len(files)} files, {len(labels)} without a usable label; "
+        f"{len(missing_files)} labelled clips have no file",
     ]
-    lines += [f"              {p.video_id}: {p.reason}" for p in (kinds["file"] + kinds["label"])[:10]]
+    lines += [f"              {p.video_id}: {p.reason}" for p in (files + labels)[:10]]
     seen = {clip.signer for clip in train} - {-1}
     for name, side in (("validation", val), ("test", test)):
         if shared := sum(clip.signer in seen for clip in side):

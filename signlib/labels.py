@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from signlib.errors import InputError
 from signlib.files import is_folder
@@ -20,10 +21,22 @@ FORMS = (
 )
 
 
+class Label(NamedTuple):
+    """What the labels say of a clip. signer: a number or a name, -1 is unknown. split: "train", "val", "test", something
+    else or empty. source: who recorded it, or empty. recording: (url, first frame, last frame), or empty."""
+
+    gloss: str
+    signer: int | str = -1
+    split: str = ""
+    source: str = ""
+    recording: tuple = ()
+
+
 @dataclass(frozen=True)
 class Problem:
-    """Something that was not used, and why. kind: "file" (it cannot be read as keypoints), "label" (its label is
-    missing or contradicts itself) or "missing" (labelled, but no such file)."""
+    """Something that was not used, and why, or is odd. kind: "file" (it cannot be read as keypoints), "layout" (its frames
+    hold another layout than the rest), "label" (the labels give it two glosses), "unlisted" (they do not list it),
+    "missing" (labelled, but no such file) or "listed twice" (which does not keep it from being used)."""
 
     video_id: str
     kind: str
@@ -31,7 +44,7 @@ class Problem:
 
 
 def find_clips(data_dir, labels=None):
-    """Returns `(folder, {video_id: path}, {video_id: (gloss, signer, split)}, problems)` of a data folder in one of three
+    """Returns `(folder, {video_id: path}, {video_id: Label}, problems)` of a data folder in one of three
     forms, told apart by where its .npy files lie:
 
     - `<video_id>.npy`, with `labels`, or else a `WLASL_v0.3.json` in the folder or beside it;
@@ -81,7 +94,7 @@ def find_clips(data_dir, labels=None):
         )
     clips = {part: keypoint_files(part) for part in parts} if flat else inner
     paths = {f"{part.name}/{path.stem if flat else path.name}": path for part in parts for path in clips[part]}
-    entries = {video_id: (video_id.partition("/")[0], -1, "") for video_id in paths}
+    entries = {video_id: Label(video_id.partition("/")[0]) for video_id in paths}
     sequences = [] if flat else [f"{part.name}/{path.name}" for part in parts for path in visible_folders(part)]
     empty = [Problem(s, "missing", "its folder holds no .npy file") for s in sorted(sequences) if s not in paths]
     return folder, paths, entries, empty
@@ -117,9 +130,9 @@ def find_labels(data_dir, one_gloss=False):
 
 
 def read_labels(path):
-    """Returns `({video_id: (gloss, signer, split)}, problems)` of a WLASL json. An id with two glosses is a problem and
-    has no entry. Ids are strings; a whole number, as some tools rewrite them, gets back its leading zeros (five digits).
-    Raises InputError naming the file and the place in it."""
+    """Returns `({video_id: Label}, problems)` of a WLASL json. An id with two glosses is a problem and has no entry; one that
+    is listed twice with one gloss is both. Ids are strings; a whole number, as some tools rewrite them, gets back its leading
+    zeros (five digits). Raises InputError naming the file and the place in it."""
     path = pathlib.Path(path)
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -129,7 +142,7 @@ def read_labels(path):
         raise InputError(f"cannot read the labels {path}: {error.strerror}. Set LABELS to your json file") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not json ({error}); expected WLASL's list of {{gloss, instances}}") from None
-    entries, conflicts = {}, {}
+    entries, listed = {}, {}
     if not isinstance(table, list):
         raise InputError(f"{path} holds a {type(table).__name__}; expected WLASL's list of {{gloss, instances}}")
     for row, word in enumerate(table):
@@ -143,14 +156,29 @@ def read_labels(path):
                 raise InputError(f"{path}: an instance of gloss {word['gloss']!r} has no video_id; found {instance!r:.80}")
             video_id = f"{video_id:05d}" if isinstance(video_id, int) else video_id
             split = str(instance.get("split") or "").strip().lower()
-            entry = word["gloss"], _signer(instance.get("signer_id")), SPLIT_NAMES.get(split, split)
-            if entries.setdefault(video_id, entry)[0] != entry[0]:
-                conflicts.setdefault(video_id, {entries[video_id][0]}).add(entry[0])
-            elif entry[2] == "test":  # listed twice: what is test anywhere is never trained on
-                entries[video_id] = entry
-    for video_id in conflicts:
-        del entries[video_id]
-    return entries, [
-        Problem(video_id, "label", f"the labels give it {len(glosses)} glosses: {', '.join(sorted(glosses))}")
-        for video_id, glosses in sorted(conflicts.items())
-    ]
+            label = Label(
+                word["gloss"],
+                _signer(instance.get("signer_id")),
+                SPLIT_NAMES.get(split, split),
+                instance["source"].strip() if isinstance(instance.get("source"), str) else "",
+                _recording(instance),
+            )
+            listed.setdefault(video_id, []).append(label)
+            if label.split == "test":  # listed twice: what is test anywhere is never trained on
+                entries[video_id] = label
+            entries.setdefault(video_id, label)
+    problems = []
+    for video_id, labels in sorted((v, labels) for v, labels in listed.items() if len(labels) > 1):
+        glosses, splits = (sorted(set(values)) for values in ([m.gloss for m in labels], [m.split or "none" for m in labels]))
+        if len(glosses) > 1:
+            del entries[video_id]
+            problems.append(Problem(video_id, "label", f"the labels give it {len(glosses)} glosses: {', '.join(glosses)}"))
+        else:
+            problems.append(Problem(video_id, "listed twice", f"{len(labels)} times, as {', '.join(splits)}"))
+    return entries, problems
+
+
+def _recording(instance):
+    url = instance.get("url")
+    span = [instance.get(name) for name in ("frame_start", "frame_end")]
+    return (url.strip(), *map(str, span)) if isinstance(url, str) and url.strip() else ()

@@ -11,18 +11,21 @@ from signlib.split import STRATEGIES
 
 @dataclass(frozen=True)
 class Parameter:
-    """The type of a parameter and its range: `low` to `high` for numbers, `choices` for some texts."""
+    """The type of a parameter and its range: `low` to `high` for numbers, `choices` for some texts, or else the path of a
+    file whose name ends with `suffix`."""
 
     kind: type
     low: float = -math.inf
     high: float = math.inf
     choices: tuple = ()
+    suffix: str = ""
 
     def check(self, name, value):
         """Returns `value`, a whole number as float where a float is meant; raises InputError naming the allowed range."""
         if self.kind is float and type(value) is int and self.low <= value <= self.high:
             value = float(value)
-        if type(value) is not self.kind or (self.choices and value not in self.choices):
+        named = self.suffix and type(value) is str and value.endswith(self.suffix)
+        if type(value) is not self.kind or (self.choices and value not in self.choices and not named):
             hint = ""
             if self.kind is str and type(value) in (int, float):
                 hint = f", in quotes: {name}: '{_shown(value)}' in yaml, -r {name} {_shown(value)} for papermill"
@@ -45,7 +48,7 @@ class Parameter:
 
     def __str__(self):
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            return "one of " + ", ".join(self.choices) + (f", or the path of a {self.suffix}" if self.suffix else "")
         if self.kind in (int, float):
             return f"a {'whole ' if self.kind is int else ''}number from {self.low:g} to {self.high:g}"
         return "True or False" if self.kind is bool else "text"
@@ -73,7 +76,8 @@ PARAMETERS = {
     "GLOSSES": Parameter(str),
     "MAX_GLOSSES": Parameter(int, 0, 1_000_000),
     "MIN_CLIPS": Parameter(int, 1, 1_000_000),
-    "SPLIT": Parameter(str, choices=STRATEGIES),
+    "AUDIT": Parameter(str, choices=("on", "warn", "off")),
+    "SPLIT": Parameter(str, choices=STRATEGIES, suffix=".json"),
     "LAYOUT": Parameter(str, choices=("auto", *LAYOUTS)),
     "LANDMARKS": Parameter(str),
     "SEQUENCE_LENGTH": Parameter(int, 2, 1000),
@@ -90,7 +94,7 @@ CHANGEABLE = {  # when a run is resumed: what changes neither the content of the
     *("EPOCHS", "PATIENCE", "MAX_BAD_SHARE", "CACHE_MB"),
 }
 AUDIT_PARAMETERS = {name: PARAMETERS[name] for name in ("DATA", "LABELS", "SAMPLE", "LAYOUT", "SEQUENCE_LENGTH")}
-AUDIT_PARAMETERS["CLIP"] = Parameter(str)
+AUDIT_PARAMETERS |= {"LIMITS": Parameter(str), "CLIP": Parameter(str)}
 DIAGNOSE_PARAMETERS = {"RUN": Parameter(str), "LOG_SCALE": Parameter(bool)}
 
 

@@ -1,5 +1,7 @@
 """Figures. Each function takes plain data and returns a matplotlib Figure, which a notebook shows as a cell's last line."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -16,6 +18,18 @@ COUNTED_CLASSES = 20  # more numbers than this squared cannot be read inside a m
 ANNOTATED_POINTS = 6  # of a curve; every clamped point is marked, these carry their value
 PICTURE = (-0.5, 1.5)  # what is drawn of the plane of the image, which is 0 to 1; beyond it are guesses, as of the legs
 PLAYED_FRAMES, PLAYER_DPI = 60, 60  # of an animation, which travels inside the notebook as pictures
+ICONS = (
+    "minus",
+    "fast-backward",
+    "step-backward",
+    "play fa-flip-horizontal",
+    "pause",
+    "play",
+    "step-forward",
+    "fast-forward",
+    "plus",
+)
+PLAYER_SIGNS = dict(zip(ICONS, "−⇤‹◂‖▸›⇥+", strict=True))  # in place of matplotlib's icons, a font from the net
 TEXT_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 
 
@@ -58,9 +72,9 @@ def clips_per_gloss(counts):
     axes.margins(x=0.01, y=0.08)
     if named:
         axes.bar_label(bars, fontsize=8)
-        axes.set_xticks(range(len(glosses)), glosses, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_xticks(range(len(glosses)), glosses, rotation=60, ha="right", rotation_mode="anchor", parse_math=False)
     else:
-        axes.set_xlabel(f"gloss, ranked by its clips (most: {glosses[0]}, fewest: {glosses[-1]})")
+        axes.set_xlabel(f"gloss, ranked by its clips (most: {glosses[0]}, fewest: {glosses[-1]})", parse_math=False)
         axes.axhline(np.median(numbers), color=GREY, linestyle="--", label=f"median: {np.median(numbers):g}")
         axes.legend(frameon=False)
     return figure
@@ -119,7 +133,8 @@ def animate(frames, layout, fps=25):
         axes.set_title(f"frame {moment + 1} of {len(points)}")
 
     film = FuncAnimation(figure, show, frames=range(0, len(points), step), init_func=lambda: None)
-    return HTML(film.to_jshtml(fps=fps / step))
+    html = re.sub(r"<link[^>]+>", "", film.to_jshtml(fps=fps / step))
+    return HTML(re.sub(r'<i class="fa fa-([^"]+)"></i>', lambda icon: PLAYER_SIGNS.get(icon[1], icon[0]), html))
 
 
 def _points(frames, layout):
@@ -133,7 +148,10 @@ def _limits(points, blocks):
     lower = [index for i, index in enumerate(blocks["pose"]) if i not in UPPER_BODY]
     shown = np.delete(points, lower, axis=1).reshape(-1, 2)
     shown = shown[~np.isnan(shown[:, 0])] if not np.isnan(shown).all() else np.array([[0, 0], [1, 1]])
-    (left, top), (right, bottom) = np.clip((shown.min(axis=0) - 0.05, shown.max(axis=0) + 0.05), *PICTURE)
+    ends = np.array([shown.min(axis=0) - 0.05, shown.max(axis=0) + 0.05])
+    if np.abs(np.median(shown, axis=0) - 0.5).max() < 1:  # else they are no shares of the picture, but pixels perhaps
+        ends = np.clip(ends, *PICTURE)
+    (left, top), (right, bottom) = ends
     return (left, right), (bottom, top)
 
 
@@ -226,8 +244,8 @@ def confusion(matrix, classes):
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     figure.colorbar(image, label="share of the true gloss's clips (%)", shrink=0.8)
     if count <= NAMED_BARS:
-        axes.set_xticks(range(count), classes, rotation=60, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(count), classes)
+        axes.set_xticks(range(count), classes, rotation=60, ha="right", rotation_mode="anchor", parse_math=False)
+        axes.set_yticks(range(count), classes, parse_math=False)
     if count <= COUNTED_CLASSES:
         for row, column in np.argwhere(matrix):
             colour = "white" if share[row, column] > 0.5 else "black"

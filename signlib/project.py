@@ -54,6 +54,11 @@ def find_data(parameters):
     return data, labels, False
 
 
+def audit_folder(fingerprint):
+    """Returns where `1_audit.ipynb` leaves its report on the data of that fingerprint, and training looks for it."""
+    return project_path("runs/audits") / fingerprint[:16]
+
+
 def models_dir(parameters, sample):
     """Returns the folder to publish in, made: MODELS_DIR, or `sample` in it for a model of the sample. Raises InputError
     where it cannot be written, or another run is publishing, before anything is learnt that would be published there."""

@@ -266,14 +266,49 @@ def test_unlabelled_missing_and_contradictory_clips_are_problems(folder, write_l
     (folder / "WLASL_v0.3.json").write_text(json.dumps(table))
     clips = load_clips(folder)
     assert ids(clips) == ["00123", "05237", "60001"]
-    problems = {p.video_id: (p.kind, p.reason) for p in clips.problems}
-    assert len(problems) == len(clips.problems) == 4
-    assert problems == {
-        "00456": ("label", "the labels give it 3 glosses: book, pen, tea"),
-        "60002": ("label", "the labels do not list this id"),
-        "88888": ("missing", "labelled, but there is no such file"),
-        "99999": ("missing", "labelled, but there is no such file"),
+    assert sorted((p.video_id, p.kind, p.reason) for p in clips.problems) == [
+        ("00456", "label", "the labels give it 3 glosses: book, pen, tea"),
+        ("60002", "unlisted", "the labels do not list this id"),
+        ("88888", "missing", "labelled, but there is no such file"),
+        ("99999", "listed twice", "2 times, as none, train"),
+        ("99999", "missing", "labelled, but there is no such file"),
+    ]
+
+
+def test_a_clip_knows_its_recording_and_the_clips_all_labels(folder, glosses):
+    spans = {
+        "00123": {"url": "u", "frame_start": 1, "frame_end": 9},
+        "00456": {"url": "u", "frame_start": 10, "frame_end": 19},
     }
+    table = [
+        {"gloss": gloss, "instances": [{"video_id": v} | spans.get(v, {})]} for v, gloss in (glosses | {"77777": "tea"}).items()
+    ]
+    table[0]["instances"][0]["source"] = "aslu"
+    (folder / "WLASL_v0.3.json").write_text(json.dumps(table))
+    clips = load_clips(folder)
+    assert [clip.recording for clip in clips] == [("u", "1", "9"), ("u", "10", "19"), (), (), ()]
+    assert {video_id: label.gloss for video_id, label in clips.labels.items()} == glosses | {"77777": "tea"}
+    assert clips.labels["00123"].source == "aslu"
+
+
+def test_a_file_of_another_layout_is_told_from_one_that_cannot_be_read(folder, lay_out):
+    np.save(folder / "00123.npy", np.load(folder / "00123.npy")[:, :1500])
+    (folder / "00456.npy").write_bytes(b"")
+    np.save(folder / "60002.npy", lay_out(np.load(folder / "60002.npy"), "126"))
+    clips = load_clips(folder, max_bad_share=0.6)
+    assert {(p.video_id, p.kind) for p in clips.problems} == {("00123", "layout"), ("00456", "file"), ("60002", "layout")}
+    with pytest.raises(InputError, match="3 of 5 files"):
+        load_clips(folder, max_bad_share=0.5)
+
+
+def test_some_of_the_clips_are_kept_with_all_that_is_known_of_them(folder, ids):
+    (folder / "60002.npy").write_bytes(b"")
+    clips = load_clips(folder)
+    kept = clips.keep(lambda clip: clip.gloss == "book")
+    assert ids(kept) == ["00123", "00456"] and len(clips) == 4
+    for name in ("folder", "layout", "problems", "fingerprint", "labels"):
+        assert getattr(kept, name) == getattr(clips, name)
+    assert kept.find("00123") is kept[0] and len(kept.keep(lambda clip: False)) == 0
 
 
 def test_labels_of_other_clips_are_an_error(folder, write_labels):
@@ -296,7 +331,7 @@ def test_the_fingerprint_is_of_the_content_not_of_the_place_or_order(folder, tmp
     assert load_clips(twin).fingerprint == first.fingerprint
 
 
-@pytest.mark.parametrize("change", ["first frame", "last frame", "length", "dtype", "gloss", "split", "fewer clips"])
+@pytest.mark.parametrize("change", ["first frame", "last frame", "length", "dtype", "gloss", "split", "url", "fewer clips"])
 def test_the_fingerprint_changes_with_the_clips(folder, write_labels, change, glosses):
     before = load_clips(folder).fingerprint
     path = folder / "05237.npy"
@@ -315,6 +350,8 @@ def test_the_fingerprint_changes_with_the_clips(folder, write_labels, change, gl
         write_labels(labels, glosses | {"05237": "book"})
     elif change == "split":
         write_labels(labels, glosses, {"05237": "val"})
+    elif change == "url":
+        labels.write_text(labels.read_text().replace('"video_id": "05237"', '"url": "u", "video_id": "05237"'))
     elif change == "fewer clips":
         path.unlink()
     assert load_clips(folder).fingerprint != before

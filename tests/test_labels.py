@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.damage import alarm
 from signlib import InputError, load_clips
-from signlib.labels import find_clips, find_labels, read_labels
+from signlib.labels import Label, find_clips, find_labels, read_labels
 
 # The json
 
@@ -83,7 +83,7 @@ def test_labels_that_have_no_end_are_not_waited_for(tmp_path, kind):
 def test_glosses_of_any_script_are_read(tmp_path, encoding):
     path = tmp_path / "labels.json"
     path.write_text('[{"gloss": "Bücher 本", "instances": [{"video_id": "é1"}]}]', encoding=encoding)
-    assert read_labels(path) == ({"é1": ("Bücher 本", -1, "")}, [])
+    assert read_labels(path) == ({"é1": Label("Bücher 本", -1, "")}, [])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_glosses_of_any_script_are_read(tmp_path, encoding):
 def test_a_signer_is_a_number_or_a_name_or_unknown(tmp_path, signer, meant):
     path = tmp_path / "labels.json"
     path.write_text(json.dumps([{"gloss": "tea", "instances": [{"video_id": "1", "signer_id": signer, "split": None}]}]))
-    assert read_labels(path) == ({"1": ("tea", meant, "")}, [])
+    assert read_labels(path) == ({"1": Label("tea", meant, "")}, [])
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_signer_is_a_number_or_a_name_or_unknown(tmp_path, signer, meant):
 def test_the_usual_names_of_splits_are_understood(tmp_path, split, meant):
     path = tmp_path / "labels.json"
     path.write_text(json.dumps([{"gloss": "tea", "instances": [{"video_id": "1", "split": split}]}]))
-    assert read_labels(path) == ({"1": ("tea", -1, meant)}, [])
+    assert read_labels(path) == ({"1": Label("tea", -1, meant)}, [])
 
 
 def test_a_signer_of_many_digits_is_not_the_end(tmp_path):
@@ -134,7 +134,49 @@ def test_a_clip_that_is_listed_as_test_anywhere_is_test(tmp_path, order):
     path = tmp_path / "labels.json"
     instances = [{"video_id": "1", "signer_id": 3, "split": split} for split in ("train", "test", "val")][::order]
     path.write_text(json.dumps([{"gloss": "tea", "instances": instances}]))
-    assert read_labels(path) == ({"1": ("tea", 3, "test")}, [])
+    entries, problems = read_labels(path)
+    assert entries == {"1": Label("tea", 3, "test")}
+    assert [(p.video_id, p.kind, p.reason) for p in problems] == [("1", "listed twice", "3 times, as test, train, val")]
+
+
+def test_a_clip_that_is_listed_twice_with_one_gloss_is_used_and_said(tmp_path):
+    path = tmp_path / "labels.json"
+    table = [
+        {"gloss": "tea", "instances": [{"video_id": "2", "signer_id": 3}, {"video_id": "1"}, {"video_id": 2, "split": "val"}]},
+        {"gloss": "pen", "instances": [{"video_id": "3"}, {"video_id": "3", "split": "train"}, {"video_id": "00002"}]},
+        {"gloss": "tea", "instances": [{"video_id": "2", "signer_id": 4}]},
+    ]
+    path.write_text(json.dumps(table))
+    entries, problems = read_labels(path)
+    assert entries == {"2": Label("tea", 3), "1": Label("tea"), "3": Label("pen")}  # the first counts
+    assert [(p.video_id, p.kind, p.reason) for p in problems] == [
+        ("00002", "label", "the labels give it 2 glosses: pen, tea"),
+        ("2", "listed twice", "2 times, as none"),
+        ("3", "listed twice", "2 times, as none, train"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("instance", "source", "recording"),
+    [
+        ({}, "", ()),
+        (
+            {"source": " aslu ", "url": " http://x/a.mp4 ", "frame_start": 1, "frame_end": -1},
+            "aslu",
+            ("http://x/a.mp4", "1", "-1"),
+        ),
+        ({"url": "u", "frame_start": "1", "frame_end": "40"}, "", ("u", "1", "40")),
+        ({"url": "", "frame_start": 1, "frame_end": 40}, "", ()),
+        ({"url": "  ", "frame_start": 1, "frame_end": 40}, "", ()),
+        ({"url": None, "frame_start": 1, "frame_end": 40, "source": None}, "", ()),
+        ({"url": 7, "frame_start": 1, "frame_end": 40, "source": 7}, "", ()),
+        ({"url": ["u"], "source": ["s"]}, "", ()),
+    ],
+)
+def test_a_label_holds_who_recorded_it_and_which_frames_of_what(tmp_path, instance, source, recording):
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps([{"gloss": "tea", "instances": [{"video_id": "1"} | instance]}]))
+    assert read_labels(path) == ({"1": Label("tea", -1, "", source, recording)}, [])
 
 
 @pytest.mark.parametrize("place", ["inside", "beside"])
@@ -174,7 +216,7 @@ MP_DATA = ("book/0/0.npy", "book/0/1.npy", "book/10/0.npy", "thank you/0/0.npy")
 def test_a_folder_of_files_is_read_with_its_json(tmp_path, write_labels):
     folder = tree(tmp_path / "kp", *FLAT)
     write_labels(folder / "WLASL_v0.3.json", {"00123": "book", "99999": "tea"}, {"99999": "test"})
-    entries = {"00123": ("book", 7, "train"), "99999": ("tea", 7, "test")}
+    entries = {"00123": Label("book", 7, "train"), "99999": Label("tea", 7, "test")}
     paths = {"00123": folder / "00123.npy", "00456": folder / "00456.npy"}
     assert find_clips(folder) == (folder, paths, entries, [])
     assert find_clips(str(folder), labels=str(folder / "WLASL_v0.3.json")) == (folder, paths, entries, [])
@@ -183,14 +225,14 @@ def test_a_folder_of_files_is_read_with_its_json(tmp_path, write_labels):
 def test_a_folder_a_gloss_is_read_by_its_names(tmp_path):
     folder = tree(tmp_path / "signs", *GLOSSES)
     paths = {name.removesuffix(".npy"): folder / name for name in GLOSSES}
-    entries = {"book/a": ("book", -1, ""), "book/b": ("book", -1, ""), "thank you/a": ("thank you", -1, "")}
+    entries = {"book/a": Label("book", -1, ""), "book/b": Label("book", -1, ""), "thank you/a": Label("thank you", -1, "")}
     assert find_clips(folder) == (folder, paths, entries, [])
 
 
 def test_a_folder_a_clip_of_one_frame_a_file_is_read_by_its_names(tmp_path):
     folder = tree(tmp_path / "MP_Data", *MP_DATA)
     paths = {name: folder / name for name in ("book/0", "book/10", "thank you/0")}
-    entries = {"book/0": ("book", -1, ""), "book/10": ("book", -1, ""), "thank you/0": ("thank you", -1, "")}
+    entries = {"book/0": Label("book", -1, ""), "book/10": Label("book", -1, ""), "thank you/0": Label("thank you", -1, "")}
     assert find_clips(folder) == (folder, paths, entries, [])
 
 
@@ -254,7 +296,7 @@ def test_any_names_of_glosses_and_clips_are_taken_as_they_are(tmp_path, seed):
     suffix = "/0.npy" if seed % 2 else ".npy"
     _, paths, entries, _ = find_clips(tree(tmp_path / "d", *(clip + suffix for clip in clips)))
     assert set(paths) == set(entries) == clips
-    assert {video_id: gloss for video_id, (gloss, _, _) in entries.items()} == {clip: clip.split("/")[0] for clip in clips}
+    assert {video_id: label.gloss for video_id, label in entries.items()} == {clip: clip.split("/")[0] for clip in clips}
     assert {path.relative_to(tmp_path / "d").as_posix() for path in paths.values()} == {
         clip if seed % 2 else clip + ".npy" for clip in clips
     }
@@ -334,7 +376,7 @@ def test_labels_that_are_named_for_folders_of_glosses_are_refused(tmp_path, writ
 
 def test_one_split_among_glosses_is_a_gloss(tmp_path):
     _, _, entries, _ = find_clips(tree(tmp_path, "train/a.npy", "plane/a.npy"))
-    assert {gloss for gloss, _, _ in entries.values()} == {"train", "plane"}
+    assert {label.gloss for label in entries.values()} == {"train", "plane"}
 
 
 def test_a_folder_that_is_none_is_named_with_the_forms(tmp_path):

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 import signlib
 from signlib import project, runs
+from signlib.report import read_report
 from signlib.sample import make_sample
 
 NOTEBOOKS = sorted((project.ROOT / "notebooks").glob("*.ipynb"))
@@ -102,14 +104,31 @@ def test_diagnose_reads_the_run_alone(trained, tmp_path):
     assert "finished" in text and "read as" in text and kinds.count("image/png") == 3
 
 
-def test_audit_shows_the_data_and_what_is_left_out(sample, tmp_path, write_clips):
-    folder = write_clips(tmp_path / "clips", {f"{i:05d}": ["book", "tea"][i % 2] for i in range(8)}, length=12)
+def test_audit_shows_the_data_and_what_is_wrong_with_it_and_saves_it_for_training(tmp_path, write_clips, make_frames):
+    glosses = {f"{i:05d}": ["book", "tea"][i % 2] for i in range(22)}
+    folder = write_clips(tmp_path / "clips", glosses, {"00013": "test"})
+    for i in range(22):  # tea is signed lower than book, but for one clip
+        frames = make_frames(10 + i, seed=i).reshape(-1, 543, 3)
+        frames[:, [15, 16, *range(501, 543)], 1] += 0.4 * (glosses[f"{i:05d}"] == "tea" and i != 5)
+        np.save(folder / f"{i:05d}.npy", frames.reshape(-1, 1629).astype(np.float32))
+    (folder / "00013.npy").write_bytes((folder / "00011.npy").read_bytes())
     (folder / "00003.npy").write_bytes(b"torn")
-    done = papermill("1_audit.ipynb", tmp_path / "out.ipynb", DATA=folder, CLIP="00005")
-    assert done.returncode == 0, done.stderr
+    fingerprint = signlib.load_clips(folder).fingerprint
+    saved = project.audit_folder(fingerprint)
+    try:
+        done = papermill("1_audit.ipynb", tmp_path / "out.ipynb", DATA=folder, CLIP="00005", LIMITS="short=12,1")
+        assert done.returncode == 0, done.stderr
+        report = read_report(saved, fingerprint)
+    finally:
+        shutil.rmtree(saved, ignore_errors=True)
     text, kinds = outputs(tmp_path / "out.ipynb")
-    assert "clip 00005: tea" in text and kinds.count("image/png") == 4
-    assert "00003" in str(nbformat.read(tmp_path / "out.ipynb", 4).cells)
+    shown = str(nbformat.read(tmp_path / "out.ipynb", 4).cells)
+    assert text.startswith("Fit to train on: with care\nMend first:\n  1. file") and f"saved: {saved}" in text
+    assert report.groups == [["00011", "00013"]] and "groups of copies: 1" in text and "No clip sits" not in text
+    assert dict(zip(report.findings["check"], report.findings["clip"], strict=True))["suspect label"] == "00005"
+    assert "clip 00005: tea" in shown and "set by LIMITS" in shown
+    # Clips a gloss, lengths, missing parts, over time, places; the copies, the suspect; the clip browser's still picture.
+    assert kinds.count("image/png") == 8
 
 
 def test_a_tree_of_single_frames_is_trained_on_as_it_lies(sample, tmp_path):

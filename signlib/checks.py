@@ -1,0 +1,179 @@
+"""What is wrong with one clip, seen from its own frames: `check_clip`, and the limits from which something counts as wrong."""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from signlib.agreement import better_order, order_name
+from signlib.errors import InputError
+from signlib.landmarks import LEFT_SHOULDER, RIGHT_SHOULDER
+
+NEVER = math.inf  # a limit that no value reaches
+
+
+@dataclass(frozen=True)
+class Limit:
+    """From `care` on a clip is to be used with care, from `out` on it is left out; `reason` says where the numbers are from."""
+
+    care: float
+    out: float
+    reason: str
+
+
+# The higher a value the worse, but for "short", "few clips" and "similar glosses". What was measured: on webcam13, webcam10 and
+# wlasl300, 3,521 real clips.
+LIMITS = {
+    "short": Limit(7, 2, "frames, at most; at 25 a second even a quick sign takes 8, and two frames hold no movement"),
+    "empty": Limit(1, 1, "share of frames in which nothing was detected"),
+    "non-finite": Limit(0.01, 0.5, "share of the values of detected parts; MediaPipe writes none, a few do no harm"),
+    "frozen": Limit(0.6, 0.95, "share of steps without any change; at twice the frame rate half the frames repeat"),
+    "outside": Limit(0.02, 0.5, "share of frames with a hand or the head over half a picture outside; real clips: none"),
+    "jumps": Limit(1.0, NEVER, "shoulder widths a hand moves in a frame, but at the clip's ends; 99 of 100 real clips: less"),
+    "swapped hands": Limit(2, NEVER, "frames in which one hand is found where the other one was, or at the other arm's wrist"),
+    "order": Limit(0.5, 0.5, "share of hands that fit another order of the values better; real clips: never 0.5 or more"),
+    "mirrored": Limit(0.5, NEVER, "share of frames in which the left shoulder stands left, in a folder where most do not"),
+    "hands missing": Limit(0.65, 0.95, "share of frames without a hand; a quarter of WLASL's clips lack both in half of them"),
+    "few clips": Limit(4, 0, "usable clips of a gloss, at most; one to learn, one to judge, and two to vary: below it is luck"),
+    "imbalance": Limit(5, NEVER, "times as many clips as the middle gloss has; WLASL's own largest: 2"),
+    "similar glosses": Limit(1, NEVER, "letters that differ in names of 7 or more, or only case, spaces and marks"),
+    "suspect label": Limit(
+        0.7, NEVER, "share of the nearest 10 clips that carry one other gloss, while at most one carries its own"
+    ),
+}
+LOOSE_END = 0.5  # shoulder widths from the first frame to the second, while the next steps are calm: webcam13's leftovers
+PLACES = (-0.5, 1.5)  # of the picture, which is 0 to 1: where hands are counted
+APART = 0.35  # shoulder widths that hands must be from each other, and a hand from its own arm, for left and right to be told
+NEAR = 0.15  # shoulder widths: a hand that goes on here, under the other's name, is the same hand
+PALMS = 4  # palm lengths in a shoulder width, where no shoulder is seen; webcam13 and webcam10: 2 to 5
+
+
+def parse_limits(limits):
+    """Returns LIMITS with some of their numbers replaced. limits: {check: (care, out)}, or a text such as
+    "short=10,3; few clips=5": one number is the first. Raises InputError for what is neither."""
+    if isinstance(limits, str):
+        given = dict(part.partition("=")[::2] for part in limits.split(";") if part.strip())
+        limits = {name.strip(): numbers.split(",") for name, numbers in given.items()}
+    chosen = dict(LIMITS)
+    for name, numbers in (limits or {}).items():
+        if name not in LIMITS:
+            raise InputError(f"LIMITS: no limit {name!r}; expected one of {', '.join(LIMITS)}, as in 'short=10,3'")
+        try:
+            care, out = (*map(float, numbers), LIMITS[name].out)[:2]
+            if not care >= 0 or not out >= 0 or len(numbers) > 2:
+                raise ValueError
+        except (TypeError, ValueError):
+            raise InputError(f"LIMITS: {name} = {numbers!r}; expected one or two numbers, as in 'short=10,3'") from None
+        chosen[name] = Limit(care, out, "set by LIMITS")
+    return chosen
+
+
+def check_clip(frames, layout, everything, limits=LIMITS):
+    """Returns `(row, findings, looks)` of the frames `(T, F)` of one clip.
+
+    everything: a Preprocessor of all landmarks of `layout`. row: the clip's numbers for `AuditReport.clips`. findings:
+    [(check, severity, value, limit)]. looks: "points" `(T, P, 3)`, "missing" {block: `(T,)` of bool}, "wrists"
+    {block: `(T, 2)` in shares of the picture}.
+    """
+    points, blocks = everything.points(frames, layout), everything.blocks
+    lost = np.isnan(points[:, :, 0])
+    missing = {block: lost[:, indices].all(axis=1) for block, indices in blocks.items()}
+    missing["both_hands"] = missing["left_hand"] & missing["right_hand"]
+    # Lost landmarks of a block that was otherwise detected: NaN throughout a block is how some files say "undetected".
+    stray = sum(lost[~missing[block]][:, indices].sum() for block, indices in blocks.items())
+    seen = sum((~missing[block]).sum() * len(indices) for block, indices in blocks.items())
+    shown = ~lost.all(axis=1)
+    still = ~np.diff(np.nan_to_num(points), axis=0).any(axis=(1, 2))[shown[1:]]  # of steps to a frame that shows anything
+    wrists = {block: points[:, blocks[block][0], :2] for block in ("left_hand", "right_hand")}
+
+    row = {"frames": len(frames), "nonfinite": float(stray / max(seen, 1))}
+    row |= {block: float(share.mean()) for block, share in missing.items()}
+    looks = {"points": points, "missing": missing, "wrists": wrists}
+    if not shown.any():
+        return row, [_finding("empty", 1.0, limits)], looks
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # medians of nothing, where a part is never seen
+        swaps, jump, loose = _hands(points[:, :, :2].astype(float), blocks)
+        row["mirrored"] = _mirrored(points, blocks)
+    values = {
+        "short": len(frames),
+        "non-finite": row["nonfinite"],
+        "hands missing": row["both_hands"],
+        "frozen": float(still.mean()) if still.size else 0.0,
+        "outside": _outside(points, blocks),
+        "jumps": jump,
+        "swapped hands": swaps,
+    }
+    found = [_finding(name, value, limits, name == "short") for name, value in values.items()]
+    if other := better_order([frames], layout):
+        found.append(("order", "error", f"fits {order_name(other)}", layout))
+    if loose:
+        found.append(("loose end", "note", round(loose, 2), LOOSE_END))
+    if frames.dtype == np.float64:
+        found.append(("float64", "note", f"{frames.nbytes / 2**20:.2f} MiB", "float32"))
+    return row, [finding for finding in found if finding], looks
+
+
+def _finding(check, value, limits, few=False):
+    """(check, severity, value, limit), or None where a value keeps the limits; few: the lower the worse."""
+    limit = limits[check]
+    for severity, bound in (("error", limit.out), ("warning", limit.care)):
+        if value <= bound if few else value >= bound:
+            return check, severity, round(value, 4), bound
+    return None
+
+
+def _outside(points, blocks):
+    """The share of frames in which a landmark that is no guess is more than half a picture outside: below the chest, where
+    the picture ends, MediaPipe's pose guesses."""
+    where = [i for block, indices in blocks.items() for i in (indices[:13] if block == "pose" else indices)]
+    return float((np.abs(points[:, where, :2] - 0.5) > 1).any(axis=(1, 2)).mean())
+
+
+def _mirrored(points, blocks):
+    """The share of frames in which the left shoulder stands left in the picture; NaN where shoulders are not seen."""
+    if "pose" not in blocks:
+        return float("nan")
+    left, right = (points[:, blocks["pose"][index], 0] for _, index in (LEFT_SHOULDER, RIGHT_SHOULDER))
+    return float((left < right)[~np.isnan(left - right)].mean())
+
+
+def _hands(points, blocks):
+    """(frames in which left and right are exchanged, farthest step of a hand, its first or last step where that alone is far
+    or 0), lengths in shoulder widths. points: `(T, P, 2)`."""
+    left, right = (points[:, blocks[block]] for block in ("left_hand", "right_hand"))
+    unit = PALMS * np.nanmedian([_length(hand[:, 9] - hand[:, 0]) for hand in (left, right)])
+    exchanged = 0
+    if "pose" in blocks:
+        pose = points[:, blocks["pose"]]
+        shoulders = np.nanmedian(_length(pose[:, LEFT_SHOULDER[1]] - pose[:, RIGHT_SHOULDER[1]]))
+        unit = shoulders if np.isfinite(shoulders) else unit
+        exchanged = _at_the_other_arm(((left, pose[:, 15], pose[:, 16]), (right, pose[:, 16], pose[:, 15])), unit)
+    if not unit > 1e-3:  # as in the preprocessor: no scale is smaller
+        return 0, 0.0, 0.0
+    left, right = np.nanmean(left, axis=1) / unit, np.nanmean(right, axis=1) / unit
+    steps = np.stack([_length(np.diff(hand, axis=0)) for hand in (left, right)])
+    crossed = np.stack([_length(left[1:] - right[:-1]), _length(right[1:] - left[:-1])])
+    both = (crossed.sum(axis=0) < 0.3 * steps.sum(axis=0)) & (steps.min(axis=0) > APART)
+    seen = np.stack([~np.isnan(hand[:, 0]) for hand in (left, right)])
+    alone = seen[:, :-1] & ~seen[::-1, :-1] & ~seen[:, 1:] & seen[::-1, 1:]  # a hand's last frame is the other's first
+    swaps = both | (alone & (crossed[::-1] < NEAR)).any(axis=0)
+    steps = np.where(swaps, 0, np.nan_to_num(steps)).max(axis=0)
+    ends = [step for step, calm in (steps[:2], steps[:-3:-1]) if len(steps) > 3 and step > LOOSE_END and calm < step / 3]
+    inner = steps[1:-1] if len(steps) > 3 else steps
+    return max(2 * int(swaps.sum()), exchanged), float(inner.max(initial=0)), float(max(ends, default=0))
+
+
+def _at_the_other_arm(hands, unit):
+    """How many hands lie at the wrist of the other arm, where as many do not; 0 where all do: that is an order, no change."""
+    wrong = right = 0
+    for hand, own, other in hands:
+        to_own, to_other = (_length(hand[:, 0] - wrist) / unit for wrist in (own, other))
+        wrong += np.sum((to_other < to_own / 2) & (to_own > APART) & (to_other < APART))
+        right += np.sum((to_own < to_other / 2) & (to_other > APART))
+    return int(wrong) if right >= 2 else 0
+
+
+def _length(vectors):
+    return np.hypot(*np.moveaxis(vectors, -1, 0))

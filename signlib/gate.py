@@ -1,0 +1,44 @@
+"""What training takes from an audit: `apply_audit`."""
+
+from signlib.audit import audit_clips
+from signlib.errors import InputError
+from signlib.project import audit_folder
+from signlib.report import NAMED, read_report
+
+
+def apply_audit(clips, how="on", folder=None):
+    """Returns `(clips, groups)`: the `Clips` without those that the audit leaves out, and its groups of one recording each,
+    for `split_clips`. Prints what is left out and why.
+
+    The audit is the one that `1_audit.ipynb` saved of the same data, or else its quick part, made now. It is written into
+    `folder`, the run's, for the record. how: "on"; "warn": as well, and goes on where "on" raises InputError because
+    the result would be meaningless; "off": nothing is left out, and there are no groups.
+    """
+    if how == "off":
+        print("audit         off")
+        return clips, []
+    report = read_report(audit_folder(clips.fingerprint), clips.fingerprint)
+    whose = (
+        "of 1_audit.ipynb" if report else "quick: files and identical clips; 1_audit.ipynb also finds copies and suspect labels"
+    )
+    report = report or audit_clips(clips, quick=True)
+    if folder:
+        report.save(folder)
+    verdicts = [report.verdicts.get(clip.video_id, "use") for clip in clips]
+    print(
+        f"audit         {verdicts.count('leave out')} of {len(clips)} clips are left out, {verdicts.count('use with care')} are "
+        f"to be used with care;\n              {len(report.groups)} groups of clips show one recording ({whose})"
+    )
+    left = {clip.video_id for clip, verdict in zip(clips, verdicts, strict=True) if verdict == "leave out"}
+    errors = report.findings[(report.findings.severity == "error") & report.findings["clip"].isin(left)]
+    for (check, advice), ids in errors.groupby(["check", "advice"])["clip"]:
+        more = ", …" * (len(ids) > NAMED)
+        print(f"              left out for {check} ({len(ids)}: {', '.join(ids[:NAMED])}{more}): {advice}")
+    if report.fit.startswith("no"):
+        if how == "on":
+            raise InputError(
+                f"the audit calls this data unfit to train on: {report.fit[4:]}. Mend it as notebooks/1_audit.ipynb says, or "
+                "set AUDIT to warn (goes on with the rest) or off (trains on everything)"
+            )
+        print(f"              unfit to train on ({report.fit[4:]}), and yet it goes on: AUDIT = 'warn'")
+    return clips.keep(lambda clip: clip.video_id not in left), report.groups
