@@ -15,11 +15,12 @@ from signlib.dataset import load_clips
 from signlib.errors import InputError
 from signlib.labels import Label
 from signlib.preprocess import Preprocessor
-from signlib.report import ADVICE, FINDING, VERDICTS, AuditReport
+from signlib.report import ADVICE, FINDING, NAMED, VERDICTS, AuditReport
 from signlib.suspects import embedder, find_suspects
 
 BLOCKS = ["left_hand", "right_hand", "pose", "face", "both_hands"]
 MOMENTS, BINS = 20, 40  # of the pictures of missing parts over time, and of where hands are
+LONG_NAME = 6  # letters, from which names that differ in one of them may be one name: cat and car are not
 SHOW_EVERY = 1000  # clips, a line of progress
 LIMIT_COLUMNS, COVERED = ["check", "care", "leave_out", "reason"], ["gloss", "split", "signer", "source"]
 # What `load_clips` or a failed reading says of a clip: its severity, and what was expected.
@@ -179,17 +180,24 @@ def _labels_findings(sizes, clips, limits):
     learnt = {clip.signer for clip in clips if clip.split == "train"} - {-1}
     for split in ("val", "test"):
         judges = [clip for clip in clips if clip.split == split]
-        if shared := sum(clip.signer in learnt for clip in judges):
-            yield "", "signers cross", "warning", f"{split}: {shared} of {len(judges)} clips", "no signer on both sides"
+        if shared := [clip.signer for clip in judges if clip.signer in learnt]:
+            who = ", ".join(sorted(set(map(str, shared)))[:NAMED])
+            yield (
+                "",
+                "signers cross",
+                "warning",
+                f"{split}: {len(shared)} of {len(judges)} clips, of {who}",
+                "no signer on both",
+            )
 
 
 def _similar(glosses, letters):
-    """(gloss, other, are they one but for case, spaces and marks) of pairs that are, or have 7 letters and more and differ
+    """(gloss, other, are they one but for case, spaces and marks) of pairs that are, or are long and differ
     in one: names that leave the same rest when a letter is dropped (the deletion neighbourhood of spelling correctors)."""
     rest, pairs = {}, {}
     for gloss in glosses:
         plain = "".join(c for c in unicodedata.normalize("NFKD", gloss).casefold() if c.isalnum()) or gloss
-        shorter = [plain[:i] + plain[i + 1 :] for i in range(len(plain))] if len(plain) >= 7 and letters >= 1 else []
+        shorter = [plain[:i] + plain[i + 1 :] for i in range(len(plain))] if len(plain) >= LONG_NAME and letters >= 1 else []
         for key in [plain, *shorter]:
             for other, other_plain in rest.setdefault(key, []):
                 pairs[other, gloss] = other_plain == plain

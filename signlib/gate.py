@@ -25,10 +25,9 @@ def apply_audit(clips, how="on", folder=None):
     if folder:
         report.save(folder)
     verdicts = [report.verdicts.get(clip.video_id, "use") for clip in clips]
-    print(
-        f"audit         {verdicts.count('leave out')} of {len(clips)} clips are left out, {verdicts.count('use with care')} are "
-        f"to be used with care;\n              {len(report.groups)} groups of clips show one recording ({whose})"
-    )
+    out, care = verdicts.count("leave out"), verdicts.count("use with care")
+    print(f"audit         {out} of {len(clips)} clips are left out, {care} are to be used with care;")
+    print(f"              {len(report.groups)} groups of clips show one recording ({whose})")
     left = {clip.video_id for clip, verdict in zip(clips, verdicts, strict=True) if verdict == "leave out"}
     errors = report.findings[(report.findings.severity == "error") & report.findings["clip"].isin(left)]
     for (check, advice), ids in errors.groupby(["check", "advice"])["clip"]:
