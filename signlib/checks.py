@@ -142,10 +142,9 @@ def _outside(points, blocks):
 
 def _scrambled(points, blocks):
     """Whether hands have bones as none has, or parts landmarks at exactly 0: values of other landmarks, or of none."""
-    torn = seen = 0
-    for indices in blocks.values():
-        shown = points[:, indices][~np.isnan(points[:, indices, 0]).all(axis=1)]
-        torn, seen = torn + (shown == 0).all(axis=2).any(axis=1).sum(), seen + len(shown)
+    zero, lost = (points[:, :, 0] == 0) & (points[:, :, 1] == 0), np.isnan(points[:, :, 0])
+    torn = sum(zero[:, indices].any(axis=1).sum() for indices in blocks.values())
+    seen = sum((~lost[:, indices].all(axis=1)).sum() for indices in blocks.values())
     hands = points[:, [blocks["left_hand"], blocks["right_hand"]]]  # `(T, 2, 21, 3)`
     bones = np.sqrt(((hands[:, :, FINGER_BONES[:, 0]] - hands[:, :, FINGER_BONES[:, 1]]) ** 2).sum(axis=3))
     bones = np.nanmedian(bones, axis=0)

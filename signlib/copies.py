@@ -52,6 +52,8 @@ def find_copies(sketches):
     sketches: {video_id: what `sketch` returned}. Clips with hardly any hand or movement, or frozen ones, are in none: of them
     nothing can be proved. A group of copies is connected by its pairs; not every pair of it need be there.
     """
+    if len(sketches) < 2:
+        return []
     from sklearn.neighbors import NearestNeighbors
     from threadpoolctl import threadpool_limits
 

@@ -179,6 +179,6 @@ def read_labels(path):
 
 
 def _recording(instance):
-    url = instance.get("url")
-    span = [instance.get(name) for name in ("frame_start", "frame_end")]
-    return (url.strip(), *map(str, span)) if isinstance(url, str) and url.strip() else ()
+    url, *span = (instance.get(name) for name in ("url", "frame_start", "frame_end"))
+    known = isinstance(url, str) and url.strip() and all(re.fullmatch(r"-?\d{1,9}(\.0*)?", str(frame)) for frame in span)
+    return (url.strip(), *(int(float(frame)) for frame in span)) if known else ()  # several signs may be cut from one url

@@ -1,6 +1,7 @@
 """What an audit found: `AuditReport`, its summary, and how it is saved and read again."""
 
 import json
+import math
 import pathlib
 from dataclasses import dataclass, field
 
@@ -135,7 +136,7 @@ class AuditReport:
             "sizes": self.sizes,
             "groups": self.groups,
             "verdicts": self.verdicts,
-            "findings": self.findings.to_dict("records"),
+            "findings": self.findings.replace({math.inf: "inf"}).to_dict("records"),
         }
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         for name, content in (("audit.csv", self.findings.to_csv(index=False, lineterminator="\n")), ("audit.json", text)):
@@ -156,5 +157,5 @@ def read_report(folder, fingerprint):
         del record["summary"]
         findings, limits = (pd.DataFrame(record.pop(name), dtype=object) for name in ("findings", "limits"))
         return AuditReport(findings.reindex(columns=FINDING), limits=limits, **record)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

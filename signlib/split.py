@@ -23,7 +23,7 @@ def split_clips(clips, strategy="stratified", validation_split=0.2, groups=None,
     "official": the labels' own train and val.
     "signer": no signer on both sides; about a share of `validation_split` of the clips judges. Clips of unknown signer
     (-1) may show anyone, so they are on neither side.
-    The path of a file that `save_split` wrote: its three sides.
+    The path of a file that `save_split` wrote: its three sides; clips that it does not list are not used.
 
     groups: lists of ids of one recording each, as `AuditReport.groups`. They are divided as one clip where the strategy
     divides; elsewhere, what stands on several sides stays on that which judges, test before val.

@@ -32,18 +32,20 @@ def find_suspects(rows, glosses, groups, limit):
     of clips cannot fill a neighbourhood: on wlasl300, 8 clips a gloss, nothing is found.
     """
     import pandas as pd
-    from sklearn.decomposition import PCA
-    from sklearn.neighbors import NearestNeighbors
 
     ids = np.array(sorted(rows))
     if len(ids) <= NEIGHBOURS:
         return pd.DataFrame([], columns=COLUMNS)
+    from sklearn.decomposition import PCA
+    from sklearn.neighbors import NearestNeighbors
+
     group = {video_id: number for number, members in enumerate(groups) for video_id in members}
     # As many as may be duplicates are looked for beyond those that count.
     wanted = min(len(ids), NEIGHBOURS + max(map(len, groups), default=1))
     space = np.stack([rows[v] for v in ids])
     dimensions = min(DIMENSIONS, len(ids) - 1, space.shape[1])
-    space = PCA(dimensions, svd_solver="randomized", random_state=0).fit_transform(space.astype(np.float32))
+    with np.errstate(invalid="ignore"):  # clips that are all alike have no variance to be explained
+        space = PCA(dimensions, svd_solver="randomized", random_state=0).fit_transform(space.astype(np.float32))
     distances, nearest = NearestNeighbors(n_neighbors=wanted, algorithm="brute").fit(space).kneighbors(space)
     found = []
     for clip, gaps, near in zip(ids, distances, nearest, strict=True):

@@ -6,7 +6,9 @@ import pytest
 
 from signlib import project, runs
 from signlib.errors import InputError
-from signlib.parameters import AUDIT_PARAMETERS, DIAGNOSE_PARAMETERS, PARAMETERS, check_parameters
+from signlib.parameters import AUDIT_PARAMETERS, CHANGEABLE, DIAGNOSE_PARAMETERS, PARAMETERS, check_parameters
+
+AUDIT = project.ROOT / "notebooks" / "1_audit.ipynb"
 
 
 def test_the_table_and_the_notebook_agree(given):
@@ -50,7 +52,12 @@ def test_the_notes_values_are_the_defaults(given):
         ("LEARNING_RATE", float("nan"), "LEARNING_RATE = nan: expected a number from 1e-08 to 1"),
         ("DROPOUT_RATE", 1, "DROPOUT_RATE = 1: expected a number from 0 to 0.95"),
         ("SAMPLE", 1, "SAMPLE = 1: expected True or False"),
-        ("SPLIT", "random", "SPLIT = 'random': expected one of stratified, official, signer"),
+        ("SPLIT", "random", "SPLIT = 'random': expected one of stratified, official, signer, or the path of a .json"),
+        ("SPLIT", "split.JSON", "SPLIT = 'split.JSON': expected one of stratified"),
+        ("SPLIT", ["a.json"], "SPLIT = ['a.json']: expected one of stratified"),
+        ("AUDIT", "yes", "AUDIT = 'yes': expected one of on, warn, off"),
+        ("AUDIT", True, "AUDIT = True: expected one of on, warn, off"),  # yaml reads on without quotes so
+        ("AUDIT", "on.json", "AUDIT = 'on.json': expected one of on, warn, off"),
         ("LANDMARKS", "hands+nose", "unknown part 'nose'"),
         ("LAYOUT", 543, "LAYOUT = 543: expected one of auto, 1629, 1662, 258, 225, 126, 543, in quotes: LAYOUT: '543' in yaml"),
         ("GLOSSES", 7, "GLOSSES = 7: expected text, in quotes: GLOSSES: '7' in yaml, -r GLOSSES 7 for papermill"),
@@ -73,6 +80,32 @@ def test_what_python_does_not_write_is_refused_by_name_and_type(given):
     for name, value in (("LEARNING_RATE", 10**5000), ("EPOCHS", -(10**5000)), ("DATA", 10**5000), ("EPOCHS", deep)):
         with pytest.raises(InputError, match=rf"{name} = a very long {type(value).__name__}: expected"):
             check_parameters(given | {name: value})
+
+
+def test_a_split_may_be_a_file(given):
+    for path in ("split.json", "runs/first run/split.json", "/elsewhere/ my.json", ".json"):
+        assert check_parameters(given | {"SPLIT": path})["SPLIT"] == path
+        assert PARAMETERS["SPLIT"].parse("SPLIT", path) == path
+    with pytest.raises(InputError, match=r"SPLIT = 'x': expected one of .*signer, or the path of a \.json"):
+        PARAMETERS["SPLIT"].parse("SPLIT", "x")
+
+
+@pytest.mark.parametrize("value", ["on", "warn", "off"])
+def test_the_audit_is_on_unless_it_is_told_otherwise(given, value):
+    assert given["AUDIT"] == "on"
+    assert check_parameters(given | {"AUDIT": value})["AUDIT"] == value
+
+
+def test_a_resumed_run_keeps_its_audit_and_split():
+    assert not {"AUDIT", "SPLIT"} & CHANGEABLE
+
+
+def test_the_audits_notebook_takes_limits_as_text():
+    given = {name: default for name, (default, _) in project.notebook_parameters(AUDIT).items()}
+    assert given["LIMITS"] == ""
+    assert check_parameters(given | {"LIMITS": "short=10,3"}, AUDIT_PARAMETERS)["LIMITS"] == "short=10,3"
+    with pytest.raises(InputError, match="LIMITS = 3: expected text"):
+        check_parameters(given | {"LIMITS": 3}, AUDIT_PARAMETERS)
 
 
 def test_an_option_that_argparse_empties_is_refused():

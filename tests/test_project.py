@@ -55,3 +55,10 @@ def test_a_folder_with_the_models_name_is_refused_before_anything_is_learnt(give
     (tmp_path / "lstm_model.h5").mkdir()
     with pytest.raises(InputError, match=r"MODELS_DIR: .*lstm_model\.h5 is a folder"):
         project.models_dir(given | {"MODELS_DIR": str(tmp_path)}, sample=False)
+
+
+def test_an_audits_folder_is_named_after_the_data_and_lies_among_the_runs(tmp_path, monkeypatch):
+    assert project.audit_folder("0123456789abcdef" * 4) == project.ROOT / "runs" / "audits" / "0123456789abcdef"
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    assert project.audit_folder("a" * 64) == tmp_path / "runs" / "audits" / ("a" * 16)
+    assert not (tmp_path / "runs").exists()

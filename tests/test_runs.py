@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import signlib
 from signlib import locks, project, runs
 from signlib.errors import InputError
 from signlib.files import sha256
@@ -169,3 +171,57 @@ def test_a_notebook_that_is_started_again_gives_the_first_runs_locks_back(settle
     runs.Run(settled)
     runs.Run(settled | {"RUN_DIR": str(tmp_path / "second")})
     assert runs.load_runs(tmp_path).status.tolist() == ["died", "running"]
+
+
+@pytest.mark.parametrize(
+    ("split", "meant"),
+    [
+        ("stratified", "stratified"),
+        ("signer", "signer"),
+        ("runs/a/split.json", project.ROOT / "runs/a/split.json"),
+        ("/x/my.json", Path("/x/my.json")),
+    ],
+)
+def test_a_new_run_is_audited_and_divided_as_its_parameters_say(settled, split, meant):
+    run = runs.Run(settled | {"AUDIT": "warn", "SPLIT": split})
+    assert (run.audit, run.split, run.resumed) == ("warn", meant, False)
+
+
+def test_a_resumed_run_goes_on_with_its_own_split_whatever_an_audit_has_found_since(settled, tmp_path, result, ids):
+    run = runs.Run(settled)
+    assert (run.audit, run.split) == ("on", "stratified")
+    clips = signlib.load_clips(run.data)
+    sides = signlib.split_clips(clips)
+    signlib.save_split(run.folder / "split.json", *sides)
+    run.start(RECORD)
+    run.write_result(result)
+    run.finish({})
+
+    run = runs.Run(settled | {"RUN_DIR": "", "RESUME": str(tmp_path / "run")})
+    assert (run.audit, run.split) == ("off", tmp_path / "run" / "split.json")
+    kept, groups = signlib.apply_audit(clips, run.audit, run.folder)
+    again = signlib.split_clips(kept, run.split, 0.7, groups=groups, seed=5)
+    assert [ids(side) for side in again] == [ids(side) for side in sides]
+    for name, value in (("AUDIT", "off"), ("SPLIT", str(run.split))):
+        with pytest.raises(InputError, match=f"RESUME: {name} was {settled[name]!r} in .*, now it is {value!r}"):
+            runs.claim_run_dir(settled | {"RUN_DIR": "", "RESUME": str(tmp_path / "run"), name: value})
+
+
+def test_a_run_from_before_there_were_splits_in_files_cannot_be_resumed_without_one(settled, tmp_path, result):
+    run = runs.Run(settled)
+    run.start(RECORD)
+    run.write_result(result)
+    run.finish({})
+    run = runs.Run(settled | {"RUN_DIR": "", "RESUME": str(tmp_path / "run")})
+    with pytest.raises(InputError, match=r"SPLIT: cannot read .*run/split\.json"):
+        signlib.split_clips(signlib.load_clips(run.data), run.split)
+
+
+def test_audits_among_the_runs_are_no_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    folder = project.audit_folder("a" * 64)
+    folder.mkdir(parents=True)
+    (folder / "audit.json").write_text("{}")
+    assert runs.load_runs().empty
+    with pytest.raises(InputError, match="no run with predictions"):
+        runs.read_run()

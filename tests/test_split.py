@@ -1,12 +1,13 @@
 """signlib.split: who learns from what, and who judges."""
 
 import itertools
+import json
 import warnings
 
 import numpy as np
 import pytest
 
-from signlib import InputError, class_names, load_clips, split_clips
+from signlib import InputError, class_names, load_clips, save_split, split_clips
 
 # stratified and official
 
@@ -70,7 +71,11 @@ def test_the_official_split_says_which_clips_it_does_not_use(make_clip, ids):
         (["val", "val"], "official", "official split leaves no training clip of 2"),
         (["test", "test"], "stratified", r"no training clip of 2 \(2 are marked test\)"),
         (["train", "test"], "stratified", "no validation clip of 2 .*two or more clips a gloss"),
-        (["train", "train"], "random", "split strategy is 'random'; expected one of stratified, official, signer"),
+        (
+            ["train", "train"],
+            "random",
+            "split strategy is 'random'; expected one of stratified, official, signer, or a split's .json",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -242,15 +247,270 @@ def test_the_warnings_of_a_split_by_signer_point_at_the_caller(make_clip):
     assert {warning.filename for warning in said} == {__file__}
 
 
-@pytest.mark.parametrize("strategy", ["stratified", "official", "signer"])
-def test_groups_are_refused(make_clip, strategy):
-    with pytest.raises(InputError, match="groups are not supported"):
-        split_clips([make_clip("1", "tea")], strategy, groups=[1])
-
-
 def test_a_folder_a_gloss_names_no_signers(tmp_path, write_tree, make_frames):
     folder = write_tree(tmp_path, {f"{gloss}/{i}.npy": make_frames(3) for gloss in ("tea", "pen") for i in range(3)})
     clips = load_clips(folder)
     assert [len(side) for side in split_clips(clips)] == [4, 2, 0]
     with pytest.raises(InputError, match="labels of these 6 clips name no signer"):
         split_clips(clips, "signer")
+
+
+# groups of one recording
+
+STRATEGIES = ("stratified", "official", "signer")
+
+
+def grouped(make_clip, seed, within=False):
+    """(clips, groups): about 80 clips of several glosses, signers and marks; half of them in groups of 2 to 4, of one gloss and
+    no test clip where `within`. Some members have no clip, as those that an audit leaves out."""
+    rng = np.random.default_rng(seed)
+    marks = ["train", "train", "val", "test", ""]
+    clips = [make_clip(f"{i:03d}", f"g{i % 6}", marks[rng.integers(5)], int(rng.integers(-1, 6))) for i in rng.permutation(80)]
+    pools = [[c.video_id for c in clips if c.gloss == f"g{g}" and c.split != "test"] for g in range(6)]
+    pools = pools if within else [[clip.video_id for clip in clips]]
+    groups = []
+    for pool in pools:
+        free = [str(video_id) for video_id in rng.permutation(pool)[: len(pool) // 2]]
+        while len(free) > 1:
+            size = int(rng.integers(2, 5))
+            groups.append(sorted(free[:size]))
+            free = free[size:]
+    return clips, [[*group, f"absent{n}"] if n % 3 == 0 else group for n, group in enumerate(groups)]
+
+
+def quietly(clips, strategy, groups, **arguments):
+    """(sides, warnings) of a split."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        sides = split_clips(clips, strategy, groups=groups, **arguments)
+    return sides, [str(warning.message) for warning in said]
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "file"])
+@pytest.mark.parametrize("seed", range(12))
+def test_no_recording_stands_on_two_sides(make_clip, ids, tmp_path, seed, strategy):
+    clips, groups = grouped(make_clip, seed, within=seed % 2)
+    if strategy == "file":
+        rng, path = np.random.default_rng(seed), tmp_path / "split.json"
+        cuts = np.split(rng.permutation([clip.video_id for clip in clips if clip.split != "test"]), [30, 45])
+        path.write_text(json.dumps(dict(zip(("train", "val", "test"), map(list, cuts), strict=True))))
+    share = float(np.random.default_rng(seed).choice([0.1, 0.2, 0.5]))
+    strategy = str(path) if strategy == "file" else strategy
+    (train, val, test), _ = quietly(clips, strategy, groups, seed=seed, validation_split=share)
+    sides = [set(ids(side)) for side in (train, val, test)]
+    assert all(sides[:2])
+    for group in groups:
+        assert sum(bool(side & set(group)) for side in sides) <= 1
+    assert sum(map(len, sides)) == len(set().union(*sides))
+    judging = set(cuts[2]) if strategy.endswith(".json") else {clip.video_id for clip in clips if clip.split == "test"}
+    assert sides[2] == judging  # the test set stays whole
+    if strategy == "stratified":
+        return
+    # What leaves is in a group with what judges, or of a gloss that nobody learns then.
+    before, _ = quietly(clips, strategy, [], seed=seed, validation_split=share)
+    for side, old, judges in ((train, before[0], before[1] + before[2]), (val, before[1], before[2])):
+        leaking = {v for group in groups if set(ids(judges)) & set(group) for v in group}
+        gone = [clip for clip in old if clip not in side]
+        assert not set(ids(side)) & leaking
+        assert all(clip.video_id in leaking or clip.gloss not in class_names(train) for clip in gone)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_groups_are_divided_as_clips_are_and_the_share_is_as_near_as_they_allow(make_clip, seed):
+    clips, groups = grouped(make_clip, seed, within=True)
+    of = {video_id: n for n, group in enumerate(groups) for video_id in group}
+    (train, val, test), said = quietly(clips, "stratified", groups, seed=seed)
+    assert said == [] and len(train) + len(val) + len(test) == len(clips)
+    for gloss in class_names(clips):
+        sizes = {}
+        for clip in clips:
+            if clip.gloss == gloss and clip.split != "test":
+                key = of.get(clip.video_id, clip.video_id)
+                sizes[key] = sizes.get(key, 0) + 1
+        judged = sum(clip.gloss == gloss for clip in val)
+        assert judged >= 1 <= sum(clip.gloss == gloss for clip in train)
+        wanted = round(0.2 * sum(sizes.values()))
+        assert abs(judged - wanted) <= max(sizes.values()) / 2 or judged in sizes.values()
+    again = [clips[i] for i in np.random.default_rng(seed).permutation(len(clips))]
+    assert split_clips(again, groups=[group[::-1] for group in groups[::-1]], seed=seed) == (train, val, test)
+    assert split_clips(clips, groups=groups, seed=seed + 1)[1] != val
+
+
+def test_the_share_is_one_of_clips_not_of_recordings(make_clip, ids):
+    clips = [make_clip(f"{i:02d}", "tea") for i in range(40)]
+    fours = [ids(clips[i : i + 4]) for i in range(0, 40, 4)]
+    for seed in range(5):
+        assert len(split_clips(clips, groups=fours, seed=seed)[1]) == 8
+        assert len(split_clips(clips, groups=fours[:5], seed=seed)[1]) in (7, 8, 9)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (1, 9), (9, 1), (7, 7, 7), (1, 10, 10)])
+def test_however_large_recordings_are_one_learns_and_one_judges(make_clip, sizes):
+    clips = [make_clip(f"{n}-{i}", "tea") for n, size in enumerate(sizes) for i in range(size)]
+    groups = [[f"{n}-{i}" for i in range(size)] for n, size in enumerate(sizes)]
+    for seed in range(8):
+        train, val, _ = split_clips(clips, groups=groups, seed=seed)
+        assert train and val and len(train) + len(val) == sum(sizes)
+
+
+def test_copies_of_test_clips_leave_training_and_validation_with_a_warning(make_clip, ids):
+    clips = [make_clip(f"{g}{i}", g) for g in "ab" for i in range(8)] + [
+        make_clip("t1", "a", "test"),
+        make_clip("t2", "b", "test"),
+    ]
+    groups = [["a0", "t1"], ["b1", "b2", "t2"], ["a3", "a4"]]
+    for seed in range(10):
+        with pytest.warns(UserWarning) as said:
+            train, val, test = split_clips(clips, groups=groups, seed=seed)
+        assert [str(w.message) for w in said] == ["3 training clips leave: their recordings stand among those who judge, too"]
+        assert said[0].filename == __file__
+        assert ids(test) == ["t1", "t2"] and not {"a0", "b1", "b2"} & set(ids(train + val))
+        assert len(train) + len(val) == 13
+
+
+def test_the_official_split_loses_its_leaking_clips_and_keeps_those_that_judge(make_clip, ids):
+    marks = dict.fromkeys(["a1", "a2", "a3", "b1", "b2"], "train") | {"a4": "val", "b3": "val", "b4": "val", "a5": "test"}
+    clips = [make_clip(video_id, video_id[0], split) for video_id, split in marks.items()]
+    (train, val, test), said = quietly(clips, "official", [["a1", "a4"], ["a2", "a5"], ["b1", "b2"]])
+    assert (ids(train), ids(val), ids(test)) == (["a3", "b1", "b2"], ["a4", "b3", "b4"], ["a5"])
+    assert said[1:] == ["2 training clips leave: their recordings stand among those who judge, too"]
+    (train, val, test), said = quietly(clips, "official", [["b3", "a5"], ["a1", "b3"]][:1])
+    assert (ids(val), ids(test)) == (["a4", "b4"], ["a5"])
+    assert said[1:] == ["1 validation clips leave: their recordings stand among those who judge, too"]
+
+
+def test_a_gloss_that_loses_its_last_training_clip_leaves_validation(make_clip, ids):
+    marks = {"a1": "train", "b1": "train", "a2": "val", "b2": "val", "a3": "train"}
+    clips = [make_clip(video_id, video_id[0], split) for video_id, split in marks.items()]
+    (train, val, _), said = quietly(clips, "official", [["b1", "b2"]])
+    assert (ids(train), ids(val)) == (["a1", "a3"], ["a2"])
+    assert any("1 validation clips leave: no training clip of b" in text for text in said)
+
+
+VAL_BEFORE = ["a0", "a8", "b2", "b3", "c2"]  # what it was before there were groups
+
+
+def test_without_groups_the_split_is_what_it_has_always_been(make_clip, ids):
+    clips = [
+        make_clip(f"{gloss}{i}", gloss) for gloss, count in {"a": 10, "b": 8, "c": 3, "d": 1}.items() for i in range(count)
+    ]
+    _, val, _ = split_clips(clips, validation_split=0.25, seed=7)
+    assert ids(val) == VAL_BEFORE
+    for nothing in (None, [], [["a1"]], [["x", "y"]], [["a1", "x"]]):
+        assert ids(split_clips(clips, validation_split=0.25, groups=nothing, seed=7)[1]) == VAL_BEFORE
+
+
+# strict
+
+
+def test_strict_refuses_a_single_gloss_that_otherwise_goes_on(make_clip):
+    clips = [make_clip(f"a{i}", "tea") for i in range(6)]
+    assert len(split_clips(clips)[0]) == 5
+    with pytest.raises(InputError, match="all 5 training clips are of one gloss, 'tea': .*AUDIT = 'warn' trains anyway"):
+        split_clips(clips, strict=True)
+    split_clips([*clips, make_clip("b1", "pen")], strict=True)
+
+
+@pytest.mark.parametrize(("copies", "refused"), [(2, False), (3, True), (4, True)])
+def test_strict_refuses_validation_that_is_contained_in_training(make_clip, ids, copies, refused):
+    clips = [make_clip(f"{g}{i}", g, "train") for g in "ab" for i in range(6)]
+    clips += [make_clip(f"v{i}", "ab"[i % 2], "val") for i in range(4)]
+    groups = [[f"{'ab'[i % 2]}{i}", f"v{i}"] for i in range(copies)]
+    (train, val, _), said = quietly(clips, "official", groups)
+    assert len(val) == 4 and len(train) == 12 - copies  # what judges stays
+    assert f"{copies} training clips leave: their recordings stand among those who judge, too" in said
+    if refused:
+        message = rf"contained in training: {copies} of 4 validation clips are copies of training clips, v0 for one\. Set SPLIT"
+        with pytest.raises(InputError, match=message):
+            quietly(clips, "official", groups, strict=True)
+    else:
+        assert quietly(clips, "official", groups, strict=True)[0][1] == val
+    assert len(quietly(clips, "stratified", groups, strict=True)[0][1]) > 1  # that keeps copies together
+
+
+# files
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_saved_split_gives_the_same_sides(make_clip, tmp_path, ids, strategy):
+    clips, groups = grouped(make_clip, 3)
+    sides, _ = quietly(clips, strategy, groups)
+    path = tmp_path / "deep" / "my split.json"
+    save_split(path, *sides)
+    assert json.loads(path.read_text()) == {name: ids(side) for name, side in zip(("train", "val", "test"), sides, strict=True)}
+    for given in (path, str(path)):
+        for again in (groups, None):
+            got = split_clips(clips[::-1], given, groups=again, seed=9, validation_split=0.7, strict=True)  # and no warning
+            assert [ids(side) for side in got] == [ids(side) for side in sides]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["my split.json"]
+
+
+@pytest.fixture
+def few(make_clip):
+    """Six clips of two glosses, one of them marked test."""
+    return [make_clip(f"{g}{i}", g, "test" if (g, i) == ("b", 2) else "train") for g in "ab" for i in range(3)]
+
+
+def sides(**changed):
+    return json.dumps({"train": ["a0", "b0"], "val": ["a1", "b1"], "test": ["b2"]} | changed)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is no split; expected"),
+        ("{", "is no split; expected"),
+        ("[" * 200_000, "is no split; expected"),
+        ("[]", "is no split; expected"),
+        ("3", "is no split; expected"),
+        ("null", "is no split; expected"),
+        (b"\xff\xfe\x00", "is no split; expected"),
+        ('{"train": ["a0"], "val": ["a1"]}', r'is no split; expected {"train": \[ids\], "val": \[ids\], "test": \[ids\]}'),
+        (sides(train="a0"), "is no split"),
+        (sides(train={"a0": 1}), "is no split"),
+        (sides(val=[1, 2]), "is no split"),
+        (sides(val=[["a1"]]), "is no split"),
+        (sides(test=None), "is no split"),
+        (sides(val=["a0", "a1"]), "split.json lists 1 ids twice, a0 for one"),
+        (sides(val=["a1", "a1"]), "split.json lists 1 ids twice, a1 for one"),
+        (sides(val=[]), "split.json split leaves no validation clip of 6"),
+        (sides(train=[]), "split.json split leaves no training clip of 6"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_file_that_is_no_split_is_refused_by_name(few, tmp_path, content, message):
+    path = tmp_path / "split.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message) as error:
+        split_clips(few, path)
+    assert str(path) in str(error.value)
+
+
+def test_a_split_file_that_is_not_there_is_named(few, tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    for name in ("nowhere.json", "folder.json"):
+        with pytest.raises(
+            InputError, match=rf"SPLIT: cannot read {tmp_path / name}: .*; expected a file that save_split wrote"
+        ):
+            split_clips(few, tmp_path / name)
+
+
+def test_the_split_of_other_data_is_warned_of_and_used_as_far_as_it_goes(few, tmp_path, ids):
+    path = tmp_path / "split.json"
+    path.write_text(sides(train=["zz", "b0", "yy", "a0"]))
+    with pytest.warns(UserWarning, match="2 clips of split.json are not among the usable ones, zz for one") as said:
+        train, val, test = split_clips(few, path)
+    assert len(said) == 1 and said[0].filename == __file__
+    assert [ids(side) for side in (train, val, test)] == [["a0", "b0"], ["a1", "b1"], ["b2"]]
+    path.write_text(json.dumps({"train": ["x"], "val": ["y"], "test": []}))
+    with pytest.warns(UserWarning, match="2 clips of"), pytest.raises(InputError, match="leaves no training clip of 6"):
+        split_clips(few, path)
+
+
+def test_a_split_file_that_trains_on_test_clips_is_warned_of(few, tmp_path, ids):
+    path = tmp_path / "split.json"
+    path.write_text(sides(train=["a0", "b0", "b2"], test=[]))
+    with pytest.warns(UserWarning, match="split.json uses 1 clips that the labels mark test, b2 for one") as said:
+        train, _, test = split_clips(few, path)
+    assert len(said) == 1 and said[0].filename == __file__
+    assert ids(train) == ["a0", "b0", "b2"] and test == []
