@@ -137,12 +137,12 @@ def _readable(text):
     return text.encode(errors="backslashreplace").decode()
 
 
-def choose_glosses(clips, glosses="", max_glosses=0, min_clips=1):
+def choose_glosses(clips, glosses="", max_glosses=0, min_clips=1, strict=True):
     """Returns the `Clips` of some glosses only, everything else as it was.
 
     glosses: their names, separated by commas; empty: all. min_clips: leave out glosses with fewer usable clips, test ones
     included. max_glosses: of the rest the N with most clips, ties by name; 0: all. Raises InputError for a gloss without
-    a usable clip, and where fewer than two remain.
+    a usable clip, and where none remains, or, if `strict`, one alone.
     """
     counts = Counter(clip.gloss for clip in clips)
     named = [name.strip() for name in glosses.split(",") if name.strip()] or list(counts)
@@ -152,10 +152,11 @@ def choose_glosses(clips, glosses="", max_glosses=0, min_clips=1):
         raise InputError(f"GLOSSES: no usable clip of {unknown[0]!r}; there are such of {', '.join(close)}")
     enough = sorted((name for name in set(named) if counts[name] >= min_clips), key=lambda name: (-counts[name], name))
     chosen = set(enough[: max_glosses or None])
-    if len(chosen) < 2:
+    if len(chosen) < 1 + strict:
         raise InputError(
             f"{len(chosen)} of {len(counts)} glosses chosen by GLOSSES = {glosses!r}, MIN_CLIPS = {min_clips} and MAX_GLOSSES "
-            f"= {max_glosses}; expected two or more. The glosses have {min(counts.values())} to {max(counts.values())} clips"
+            f"= {max_glosses}; expected {'two' if strict else 'one'} or more. The glosses have {min(counts.values())} to "
+            f"{max(counts.values())} clips"
         )
     return clips.keep(lambda clip: clip.gloss in chosen)
 

@@ -69,12 +69,12 @@ def build_model(
 
     input_shape: `(L, D)`, the last feature being `valid`. The defaults are the notes' values: Adam with a fixed learning
     rate, the norm of each gradient cut at `clip_norm`, L2 on the input kernels of the LSTM and of the last layer. Raises
-    InputError for an unknown architecture or fewer than two classes.
+    InputError for an unknown architecture or no class.
     """
     if architecture not in ARCHITECTURES:
         raise InputError(f"architecture is {architecture!r}; expected one of {', '.join(ARCHITECTURES)}")
-    if num_classes < 2:
-        raise InputError(f"a model needs at least 2 glosses to tell apart; got {num_classes}")
+    if num_classes < 1:
+        raise InputError(f"a model needs a gloss, and two to tell apart; got {num_classes}")
     regularizer = keras.regularizers.L2(l2)
     inputs = layers.Input(input_shape, name="features")
     clip = ARCHITECTURES[architecture](inputs, dropout_rate, regularizer)

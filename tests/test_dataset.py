@@ -286,7 +286,7 @@ def test_a_clip_knows_its_recording_and_the_clips_all_labels(folder, glosses):
     table[0]["instances"][0]["source"] = "aslu"
     (folder / "WLASL_v0.3.json").write_text(json.dumps(table))
     clips = load_clips(folder)
-    assert [clip.recording for clip in clips] == [("u", "1", "9"), ("u", "10", "19"), (), (), ()]
+    assert [clip.recording for clip in clips] == [("u", 1, 9), ("u", "10", "19"), (), (), ()]
     assert {video_id: label.gloss for video_id, label in clips.labels.items()} == glosses | {"77777": "tea"}
     assert clips.labels["00123"].source == "aslu"
 
@@ -351,7 +351,11 @@ def test_the_fingerprint_changes_with_the_clips(folder, write_labels, change, gl
     elif change == "split":
         write_labels(labels, glosses, {"05237": "val"})
     elif change == "url":
-        labels.write_text(labels.read_text().replace('"video_id": "05237"', '"url": "u", "video_id": "05237"'))
+        labels.write_text(
+            labels.read_text().replace(
+                '"video_id": "05237"', '"url": "u", "frame_start": 1, "frame_end": 9, "video_id": "05237"'
+            )
+        )
     elif change == "fewer clips":
         path.unlink()
     assert load_clips(folder).fingerprint != before

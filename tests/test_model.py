@@ -144,8 +144,7 @@ def test_a_seed_decides_the_weights_after_two_epochs_bit_for_bit():
     ("arguments", "message"),
     [
         (((10, 9), 4, "gru"), "architecture is 'gru'; expected one of lstm"),
-        (((10, 9), 1), "at least 2 glosses to tell apart; got 1"),
-        (((10, 9), 0), "at least 2 glosses to tell apart; got 0"),
+        (((10, 9), 0), "a model needs a gloss, and two to tell apart; got 0"),
     ],
 )
 def test_a_wrong_argument_is_named_with_what_is_expected(arguments, message):
