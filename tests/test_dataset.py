@@ -286,7 +286,7 @@ def test_a_clip_knows_its_recording_and_the_clips_all_labels(folder, glosses):
     table[0]["instances"][0]["source"] = "aslu"
     (folder / "WLASL_v0.3.json").write_text(json.dumps(table))
     clips = load_clips(folder)
-    assert [clip.recording for clip in clips] == [("u", 1, 9), ("u", "10", "19"), (), (), ()]
+    assert [clip.recording for clip in clips] == [("u", 1, 9), ("u", 10, 19), (), (), ()]
     assert {video_id: label.gloss for video_id, label in clips.labels.items()} == glosses | {"77777": "tea"}
     assert clips.labels["00123"].source == "aslu"
 
