@@ -40,9 +40,7 @@ LIMITS = {
     "few clips": Limit(4, 0, "usable clips of a gloss, at most; one to learn, one to judge, and two to vary: below it is luck"),
     "imbalance": Limit(5, NEVER, "times as many clips as the middle gloss has; WLASL's own largest: 2"),
     "similar glosses": Limit(1, NEVER, "letters that differ in names of 6 or more, or only case, spaces and marks"),
-    "suspect label": Limit(
-        0.7, NEVER, "share of the nearest 10 clips that carry one other gloss, while at most one carries its own"
-    ),
+    "suspect label": Limit(0.6, NEVER, "share of the nearest 10 clips that carry one other gloss, and at most one its own"),
 }
 LOOSE_END = 0.5  # shoulder widths from the first frame to the second, while the next steps are calm: webcam13's leftovers
 # Signs of values in another order, too: a finger bone so many times as long as the middle one (real clips: 4.4 at most, axes

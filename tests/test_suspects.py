@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from signlib import audit_clips, load_clips
+from signlib.checks import LIMITS
 from signlib.sample import make_sample
 from signlib.suspects import NEIGHBOURS, embedder, find_suspects
 
@@ -126,7 +127,11 @@ def test_an_audit_names_a_clip_with_the_wrong_label(tmp_path):
     report = audit_clips(clips)
     assert wrong["video_id"] in set(report.suspects["clip"]) and len(report.suspects) <= 3
     row = report.findings[(report.findings["clip"] == wrong["video_id"]) & (report.findings.check == "suspect label")].iloc[0]
-    assert row.severity == "warning" and row.value.endswith("of its neighbours are see") and row.limit == LIMIT
+    assert (
+        row.severity == "warning"
+        and row.value.endswith("of its neighbours are see")
+        and row.limit == LIMITS["suspect label"].care
+    )
     assert report.verdicts[wrong["video_id"]] == "use with care"
     assert audit_clips(clips, quick=True).suspects.empty
     assert audit_clips(clips, limits="suspect label=1.1").suspects.empty
