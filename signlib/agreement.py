@@ -82,7 +82,7 @@ def astray(frames, name):
     """Returns the share of the detected hands in one clip `(T, F)` that lie elsewhere than at the pose's wrist of their side; 0
     where hardly a hand or no pose is detected."""
     share, hands, _ = _wrists([frames], LAYOUTS[name].blocks)
-    return 1 - share if hands >= ENOUGH / 2 else 0.0
+    return 1 - share if hands >= ENOUGH else 0.0
 
 
 def _same_width(name):

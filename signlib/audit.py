@@ -21,6 +21,7 @@ from signlib.suspects import embedder, find_suspects
 BLOCKS = ["left_hand", "right_hand", "pose", "face", "both_hands"]
 MOMENTS, BINS = 20, 40  # of the pictures of missing parts over time, and of where hands are
 LONG_NAME = 6  # letters, from which names that differ in one of them may be one name: cat and car are not
+FOLDER_WIDE = {"outside", "order", "hands missing", "non-finite"}  # what need not be a fault where all clips have it
 SHOW_EVERY = 1000  # clips, a line of progress
 LIMIT_COLUMNS, COVERED = ["check", "care", "leave_out", "reason"], ["gloss", "split", "signer", "source"]
 # What `load_clips` or a failed reading says of a clip: its severity, and what was expected.
@@ -28,7 +29,7 @@ PROBLEMS = {
     "file": ("error", "a readable .npy of keypoints"),
     "layout": ("error", "the layout of the other files"),
     "label": ("error", "one gloss an id"),
-    "unlisted": ("error", "a label"),
+    "unlisted": ("note", "a label"),
     "missing": ("note", "a file for each id"),
     "listed twice": ("warning", "one entry an id"),
 }
@@ -79,14 +80,14 @@ def audit_clips(clips, quick=False, limits=None):
             embedded[clip.video_id] = embed[clip.layout](frames)
 
     table = pd.DataFrame(rows, columns=["video_id", "gloss", "signer", "split", "frames", "nonfinite", *BLOCKS, "mirrored"])
-    found += _mirrored(table, limits["mirrored"])
-    same = _merge([members for members in (*digests.values(), *spans.values()) if len(members) > 1])
+    found = _what_most_have(found, len(table)) + _mirrored(table, limits["mirrored"])
+    identical, recorded = (_merge([ids for ids in some.values() if len(ids) > 1]) for some in (digests, spans))
     # One of each is enough: where many are identical, they would fill each other's neighbourhoods.
-    copies = find_copies({v: sketches[v] for v in sorted(sketches.keys() - {v for group in same for v in group[1:]})})
+    copies = find_copies({v: sketches[v] for v in sorted(sketches.keys() - {v for group in identical for v in group[1:]})})
     signers = {clip.video_id: clip.signer for clip in clips}  # two people are no copies of each other, however alike they move
     copies = [(a, b, how) for a, b, how in copies if signers[a] == signers[b] or -1 in (signers[a], signers[b])]
-    groups = _merge([*same, *((a, b) for a, b, _ in copies)])
-    found += _groups_findings({clip.video_id: clip for clip in clips_in_order}, same, groups, copies)
+    groups = _merge([*identical, *recorded, *((a, b) for a, b, _ in copies)])
+    found += _groups_findings({clip.video_id: clip for clip in clips_in_order}, identical, recorded, groups, copies)
     glosses = dict(zip(table.video_id, table.gloss, strict=True))
     suspects = find_suspects(embedded, glosses, groups, limits["suspect label"].care)
     for suspect in suspects.itertuples():
@@ -95,7 +96,8 @@ def audit_clips(clips, quick=False, limits=None):
 
     severities = {video_id: ["note"] for video_id in glosses}
     for video_id, check, severity, *_ in found:
-        if check != "missing":  # no file, nothing to judge
+        # Without a file there is nothing to judge, and what nobody labelled belongs to the next data set perhaps.
+        if check != "unlisted" and (video_id in signers or video_id in getattr(clips, "paths", {})):
             severities.setdefault(video_id, []).append(severity)
     worst = {v: max(severities[v], key=list(VERDICTS).index) for v in sorted(severities) if v}
     verdicts = {video_id: VERDICTS[severity] for video_id, severity in worst.items()}
@@ -144,16 +146,26 @@ def _merge(groups):
     return sorted({min(group): sorted(group) for group in of.values()}.values())
 
 
-def _groups_findings(clips, same, groups, copies):
-    """same: groups of identical clips or of one recording by the labels; groups: those and what keypoints show to be one."""
+def _what_most_have(found, count):
+    """What more than half of the clips have is how this data is made: one finding of it all, and no clip is left out for it."""
+    often = {check for check, number in Counter(f[1] for f in found).items() if check in FOLDER_WIDE and 2 * number > count}
+    wide = [
+        ("", check, "warning", f"{sum(f[1] == check for f in found)} of {count} clips", "few clips") for check in sorted(often)
+    ]
+    return [f for f in found if f[1] not in often] + wide
+
+
+def _groups_findings(clips, identical, recorded, groups, copies):
+    """identical: groups of equal bytes, which alone prove it; recorded: of one url and frames; groups: those, and copies."""
     how = {}
+    for text, same in (("identical", identical), ("one url and frames", recorded)):
+        for group in same:
+            for video_id in group:
+                how.setdefault(video_id, f"of {group[video_id == group[0]]}: {text}")
     for a, b, text in copies:
         how.setdefault(a, f"of {b}: {text}")
         how.setdefault(b, f"of {a}: {text}")
-    for group in same:
-        other = {video_id: group[video_id == group[0]] for video_id in group}
-        how |= {video_id: f"of {other[video_id]}: identical, or one recording by url and frames" for video_id in group}
-    proven = {v for group in same if len({clips[w].gloss for w in group}) > 1 for v in group}
+    proven = {v for group in identical if len({clips[w].gloss for w in group}) > 1 for v in group}
     for group in groups:
         glosses, splits = sorted({clips[v].gloss for v in group}), sorted({clips[v].split for v in group} - {""})
         for video_id in group:

@@ -1,5 +1,6 @@
 """Which clips there are and what they hold: `load_clips`, `choose_glosses`, `class_names`, `describe`."""
 
+import copy
 import difflib
 import hashlib
 import json
@@ -12,7 +13,8 @@ import numpy as np
 
 from signlib.agreement import check_layout
 from signlib.errors import InputError
-from signlib.frames import count_frames, file_ends, open_frames
+from signlib.files import is_folder
+from signlib.frames import count_frames, file_ends, frame_files, open_frames
 from signlib.labels import Problem, find_clips
 from signlib.landmarks import LAYOUTS, detect_layout
 
@@ -47,16 +49,31 @@ class Clip:
 
 class Clips(list):
     """The usable clips, sorted by video id. `.folder` holds them, `.layout` is what their frames hold, `.problems` lists
-    what was not used, `.fingerprint` identifies the data, `.labels` is {video_id: Label} of all that the labels list."""
+    what was not used, `.fingerprint` identifies the data, `.labels` is {video_id: Label} of all that the labels list, `.paths`
+    {video_id: path} of all files."""
 
-    def __init__(self, clips, folder, layout, problems, fingerprint, labels=None):
+    def __init__(self, clips, folder, layout, problems, fingerprint, labels=None, paths=None):
         super().__init__(clips)
         self.folder, self.layout, self.problems, self.fingerprint = folder, layout, problems, fingerprint
-        self.labels = labels or {}
+        self.labels, self.paths = labels or {}, paths or {}
 
-    def keep(self, wanted):
-        """Returns the `Clips` for which `wanted(clip)` is true, everything else as it is."""
-        return Clips(filter(wanted, self), self.folder, self.layout, self.problems, self.fingerprint, self.labels)
+    def keep(self, wanted, problems=()):
+        """Returns the `Clips` for which `wanted(clip)` is true, and `problems` more; everything else as it is."""
+        kept = copy.copy(self)
+        kept[:] = filter(wanted, self)
+        kept.problems = [*self.problems, *problems]
+        return kept
+
+    @property
+    def stamp(self):
+        """A digest of sizes and times of all files and of what is wrong with them: other than the fingerprint, which is of the
+        ends of the usable ones, it changes with every change of a file."""
+        files = [path for place in self.paths.values() for path in (place, *(frame_files(place) if is_folder(place) else ()))]
+        digest = hashlib.sha256(json.dumps(sorted([p.video_id, p.kind] for p in self.problems)).encode())
+        for path in sorted(files):
+            if path.exists():
+                digest.update(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode(errors="backslashreplace"))
+        return digest.hexdigest()
 
     def find(self, video_id):
         """Returns the clip of an id; raises InputError where no usable clip has it."""
@@ -129,7 +146,7 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
         )
     looked_at = {clip.video_id: clip.read()[:CHECKED_FRAMES].copy() for clip in clips[:: -(-len(clips) // CHECKED_CLIPS)]}
     check_layout(looked_at, layout, guessed, max_bad_share)
-    return Clips(clips, folder, layout, problems, digest.hexdigest(), entries)
+    return Clips(clips, folder, layout, problems, digest.hexdigest(), entries, paths)
 
 
 def _readable(text):
@@ -169,9 +186,8 @@ def class_names(clips):
 def describe(clips, train, val, test, preprocessor):
     """Returns a few lines on the data for the log: clips, glosses, clips a gloss, lengths, missing parts, what was not
     used and why. Missing parts are looked up in 200 training clips at most, evenly spaced."""
-    files, labels, missing_files = (
-        [p for p in clips.problems if p.kind in kinds] for kinds in (("file", "layout"), ("label", "unlisted"), ("missing",))
-    )
+    kinds = ("file", "layout"), ("label", "unlisted"), ("missing",), ("audit",)
+    files, labels, missing_files, audited = ([p for p in clips.problems if p.kind in some] for some in kinds)
     per_gloss = Counter(clip.gloss for clip in train)
     lengths = sorted(clip.num_frames for clip in train)
     lost = Counter()
@@ -191,7 +207,7 @@ def describe(clips, train, val, test, preprocessor):
         f"frames a clip {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}; {long} training clips have more "
         f"than {preprocessor.sequence_length} ({preprocessor.long_clips})",
         f"missing parts {missing} of frames",
-        f"not used      {len(files)} files, {len(labels)} without a usable label; "
+        f"not used      {len(files)} files, {len(labels)} without a usable label, {len(audited)} that the audit left out; "
         f"{len(missing_files)} labelled clips have no file",
     ]
     lines += [f"              {p.video_id}: {p.reason}" for p in (files + labels)[:10]]

@@ -2,13 +2,14 @@
 
 from signlib.audit import audit_clips
 from signlib.errors import InputError
+from signlib.labels import Problem
 from signlib.project import audit_folder
 from signlib.report import NAMED, read_report
 
 
 def apply_audit(clips, how="on", folder=None):
     """Returns `(clips, groups)`: the `Clips` without those that the audit leaves out, and its groups of one recording each,
-    for `split_clips`. Prints what is left out and why.
+    for `split_clips`. Prints what is left out and why; they join the problems.
 
     The audit is the one that `1_audit.ipynb` saved of the same data, or else its quick part, made now. It is written into
     `folder`, the run's, for the record. how: "on"; "warn": as well, and goes on where "on" raises InputError because
@@ -17,9 +18,9 @@ def apply_audit(clips, how="on", folder=None):
     if how == "off":
         print("audit         off")
         return clips, []
-    report = read_report(audit_folder(clips.fingerprint), clips.fingerprint)
+    report = read_report(audit_folder(clips), clips.fingerprint)
     whose = (
-        "of 1_audit.ipynb" if report else "quick: files and identical clips; 1_audit.ipynb also finds copies and suspect labels"
+        "of 1_audit.ipynb" if report else "quick: of exactly this data there is none by 1_audit.ipynb, which also finds copies"
     )
     report = report or audit_clips(clips, quick=True)
     if folder:
@@ -40,4 +41,7 @@ def apply_audit(clips, how="on", folder=None):
                 "set AUDIT to warn (goes on with the rest) or off (trains on everything)"
             )
         print(f"              unfit to train on ({report.fit[4:]}), and yet it goes on: AUDIT = 'warn'")
-    return clips.keep(lambda clip: clip.video_id not in left), report.groups
+    if len(left) == len(clips):
+        raise InputError("the audit leaves out every clip: mend them as notebooks/1_audit.ipynb says, or set AUDIT to off")
+    problems = [Problem(video_id, "audit", "left out by the audit") for video_id in sorted(left)]
+    return clips.keep(lambda clip: clip.video_id not in left, problems), report.groups

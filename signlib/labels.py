@@ -36,7 +36,8 @@ class Label(NamedTuple):
 class Problem:
     """Something that was not used, and why, or is odd. kind: "file" (it cannot be read as keypoints), "layout" (its frames
     hold another layout than the rest), "label" (the labels give it two glosses), "unlisted" (they do not list it),
-    "missing" (labelled, but no such file) or "listed twice" (which does not keep it from being used)."""
+    "missing" (labelled, but no such file), "audit" (see `apply_audit`) or "listed twice" (which does not keep it from being
+    used)."""
 
     video_id: str
     kind: str
@@ -180,5 +181,5 @@ def read_labels(path):
 
 def _recording(instance):
     url, *span = (instance.get(name) for name in ("url", "frame_start", "frame_end"))
-    known = isinstance(url, str) and url.strip() and all(re.fullmatch(r"-?\d{1,9}(\.0*)?", str(frame)) for frame in span)
+    known = isinstance(url, str) and "://" in url and all(re.fullmatch(r"-?\d{1,9}(\.0*)?", str(frame)) for frame in span)
     return (url.strip(), *(int(float(frame)) for frame in span)) if known else ()  # several signs may be cut from one url

@@ -54,9 +54,9 @@ def find_data(parameters):
     return data, labels, False
 
 
-def audit_folder(fingerprint):
-    """Returns where `1_audit.ipynb` leaves its report on the data of that fingerprint, and training looks for it."""
-    return project_path("runs/audits") / fingerprint[:16]
+def audit_folder(clips):
+    """Returns where `1_audit.ipynb` leaves its report on exactly these `Clips`, and training looks for it."""
+    return project_path("runs/audits") / f"{clips.fingerprint[:16]}-{clips.stamp[:8]}"
 
 
 def models_dir(parameters, sample):

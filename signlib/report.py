@@ -26,9 +26,9 @@ ADVICE = {
     "short": "see whether the video was cut",
     "non-finite": "values are broken inside detected parts: extract this video again",
     "frozen": "frames repeat: see whether the video plays",
-    "outside": "points far outside the picture: pixels instead of shares of it, or an extraction that failed",
+    "outside": "points far outside the picture: an extraction that failed; where all are so, pixels instead of shares of it",
     "jumps": "a hand is elsewhere from one frame to the next: something else was taken for it, or frames lack",
-    "loose end": "the first or the last frame belongs to another recording: drop it when extracting",
+    "loose end": "the first or the last frame jumps, as where it belongs to another recording: then drop it when extracting",
     "swapped hands": "left and right are exchanged in part of the clip: extract it again, or with a steadier model",
     "order": "its values stand in another order: move such clips to a folder of their own, and name its LAYOUT",
     "mirrored": "left is right: extract again from the video flipped back",
@@ -117,7 +117,7 @@ class AuditReport:
         lines += [
             f"{len(verdicts)} clips: {counts}",
             f"{len(self.sizes)} glosses, {few} of them with fewer than {MIN_CLIPS} usable clips; "
-            f"{len(self.groups)} groups of {'byte-identical clips' if self.quick else 'clips of one recording'}",
+            f"{len(self.groups)} groups of clips of one recording{' (identical, or one url and frames)' if self.quick else ''}",
         ]
         lines += [f"  {kind.count:5} {kind.check} ({kind.severity}): {kind.advice}" for kind in kinds.itertuples()]
         return "\n".join(lines)
@@ -155,6 +155,11 @@ def read_report(folder, fingerprint):
         if (record.pop("version"), record["fingerprint"]) != (VERSION, fingerprint):
             return None
         del record["summary"]
+        known = set(record["verdicts"].values()) <= set(VERDICTS.values()) and all(
+            type(n) is int for n in record["sizes"].values()
+        )
+        if not known or not all(isinstance(video_id, str) for group in record["groups"] for video_id in group):
+            return None
         findings, limits = (pd.DataFrame(record.pop(name), dtype=object) for name in ("findings", "limits"))
         return AuditReport(findings.reindex(columns=FINDING), limits=limits, **record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -22,7 +22,7 @@ from signlib.state import read_progress
 class Run:
     """A run of checked parameters, new or resumed, and its folder. `run.json` says how it stands: `status` is running,
     finished, interrupted, diverged or failed, and read by `read_state` also died. `data`, `labels`: where the clips are;
-    `audit`, `split`: how to choose and divide them.
+    `split`: how to divide them. `divided`: a resumed run goes on with its own split.json, whatever an audit has found since.
     `sample`: they are synthetic. `models`: where to publish, what no other run may do meanwhile. `resumed`: it is."""
 
     locks = ()  # of this process' latest run; they end with it, or when the notebook is started again
@@ -48,11 +48,9 @@ class Run:
         }
         if not self.resumed:
             self.write()
-        # What a resumed run learns from is what it learnt from, whatever an audit has found since.
         split = parameters["SPLIT"]
-        self.audit, self.split = parameters["AUDIT"], project_path(split) if split.endswith(".json") else split
-        if self.resumed:
-            self.audit, self.split = "off", self.folder / "split.json"
+        self.split = project_path(split) if split.endswith(".json") else split
+        self.divided = self.resumed and (self.folder / "split.json").exists()
         warnings.showwarning = self._show_warning
 
     def start(self, record):

@@ -16,8 +16,8 @@ DRAWS = 200  # of signers for validation; the best is taken
 
 
 def split_clips(clips, strategy="stratified", validation_split=0.2, groups=None, seed=42, strict=False):
-    """Returns `(train, val, test)`, lists of clips. Clips that the labels mark `test` are the test set whatever the
-    strategy, never trained on. Depends on the clips and the seed alone, not on their order.
+    """Returns `(train, val, test)`, lists of clips. Clips that the labels mark `test` are the test set, never trained on,
+    unless a split's file says otherwise. Depends on the clips and the seed alone, not on their order.
 
     "stratified": of each gloss a share of `validation_split`, but at least one clip where it has two, and never all.
     "official": the labels' own train and val.

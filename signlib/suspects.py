@@ -41,7 +41,7 @@ def find_suspects(rows, glosses, groups, limit):
 
     group = {video_id: number for number, members in enumerate(groups) for video_id in members}
     # As many as may be duplicates are looked for beyond those that count.
-    wanted = min(len(ids), NEIGHBOURS + max(map(len, groups), default=1))
+    wanted = min(len(ids), NEIGHBOURS + min(max(map(len, groups), default=1), 100))
     space = np.stack([rows[v] for v in ids])
     dimensions = min(DIMENSIONS, len(ids) - 1, space.shape[1])
     with np.errstate(invalid="ignore"):  # clips that are all alike have no variance to be explained

@@ -211,7 +211,7 @@ def test_what_load_clips_left_out_or_found_odd_is_a_finding(folder, lay_out):
     report = audit(folder)
     assert found(report) == {
         ("00101", "file", "error"),
-        ("99999", "unlisted", "error"),
+        ("99999", "unlisted", "note"),
         ("00102", "missing", "note"),
         ("00104", "layout", "error"),
         ("00105", "listed twice", "warning"),
@@ -222,9 +222,10 @@ def test_what_load_clips_left_out_or_found_odd_is_a_finding(folder, lay_out):
     assert values(report, "label") == {"00106": "the labels give it 2 glosses: drink, pen"}
     assert values(report, "few clips") == {"": "drink: 3"}
     left = {video_id for video_id, verdict in report.verdicts.items() if verdict == "leave out"}
-    assert left == {"00101", "99999", "00104", "00106"} and report.verdicts["00105"] == "use with care"
-    assert "00102" not in report.verdicts  # there is nothing to leave out
-    assert report.summary().splitlines()[-1].lstrip().startswith("1 missing (note)")  # what harms no one comes last
+    assert left == {"00101", "00104", "00106"} and report.verdicts["00105"] == "use with care"
+    assert not {"00102", "99999"} & set(report.verdicts)  # one has no file, one no label
+    last = [line.split(":")[0].strip() for line in report.summary().splitlines()[-2:]]
+    assert last == ["1 missing (note)", "1 unlisted (note)"]  # what harms no one
 
 
 def test_what_is_no_text_in_the_labels_is_written_as_its_escape(folder, tmp_path):
@@ -303,8 +304,9 @@ def test_the_same_values_in_another_order_in_memory_are_identical_other_types_ar
 
 def test_one_recording_by_url_and_frames_is_grouped_whatever_its_values(folder):
     spans = {
-        "00100": ("a", 1, 50), "00102": ("a", 1, 50), "00104": ("a", 51, 99), "00106": ("b", 1, 50),
-        "00108": (" a ", "1", "50"), "00110": ("", 1, 50), "00101": ("", 1, 50), "00103": (None, 1, 50), "00105": (None, 1, 50),
+        "00100": ("x://a", 1, 50), "00102": ("x://a", 1, 50), "00104": ("x://a", 51, 99), "00106": ("x://b", 1, 50),
+        "00108": (" x://a ", "1", "50"), "00107": ("local", 1, 50), "00109": ("local", 1, 50),
+        "00110": ("", 1, 50), "00101": ("", 1, 50), "00103": (None, 1, 50), "00105": (None, 1, 50),
     }  # fmt: skip
 
     def change(gloss, entry):
@@ -325,7 +327,9 @@ def test_groups_that_share_a_clip_are_one(folder):
     span = {"frame_start": 1, "frame_end": 9}
     edit(
         folder,
-        lambda gloss, entry: [(gloss, entry | (span | {"url": joined[v]} if (v := entry["video_id"]) in joined else {}))],
+        lambda gloss, entry: [
+            (gloss, entry | (span | {"url": "x://" + joined[v]} if (v := entry["video_id"]) in joined else {}))
+        ],
     )
     report = audit(folder)
     assert report.groups == [["00100", "00102", "00104", "00106", "00111"], ["00108", "00110"]]
@@ -590,3 +594,21 @@ def test_the_command_runs_as_a_module_without_tensorflow(clean, tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(clean), "--save", str(tmp_path)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Fit to train on: yes\n") and (tmp_path / "audit.json").is_file()
+
+
+def test_labels_of_a_part_of_the_files_are_fit_to_train_on(folder):
+    table = json.loads((folder / "WLASL_v0.3.json").read_text())
+    keep = [{"gloss": word["gloss"], "instances": word["instances"][:2]} for word in table]
+    keep[0]["instances"].append({"video_id": "00999"} | {"url": ""})
+    (folder / "WLASL_v0.3.json").write_text(json.dumps(keep))
+    report = audit(folder)
+    assert len(report.verdicts) == 4 and set(report.verdicts.values()) == {"use"} and not report.fit.startswith("no")
+
+
+def test_what_most_clips_have_is_one_finding_of_the_data_and_leaves_none_out(folder):
+    for path in folder.glob("*.npy"):
+        np.save(path, 640 * np.load(path))
+    report = audit(folder)
+    assert found(report) == {("", "outside", "warning")}
+    assert values(report, "outside") == {"": f"{len(report.clips)} of {len(report.clips)} clips"}
+    assert set(report.verdicts.values()) == {"use"}

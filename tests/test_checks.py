@@ -259,7 +259,7 @@ def test_axes_that_stand_one_after_the_other_are_an_order(check, layout):
     points = signer()
     for block in (POSE, FACE, LEFT, RIGHT):  # all x, all y, all z
         points[:, block] = points[:, block].transpose(0, 2, 1).reshape(points[:, block].shape)
-    assert check(points, layout)[1]["order"][0] == "error"
+    assert check(points, layout)[1]["order"][0] == "warning"
 
 
 @pytest.mark.parametrize("order", [(LEFT, RIGHT, POSE, FACE), (FACE, POSE, LEFT, RIGHT), (POSE, LEFT, FACE, RIGHT)])
@@ -268,7 +268,7 @@ def test_parts_that_stand_in_any_other_order_are_an_order(check, layout, order):
     points = signer()
     points[20:, HANDS] = 0
     points = np.concatenate([points[:, block] for block in order], axis=1)
-    assert check(points, layout)[1]["order"][0] == "error"
+    assert check(points, layout)[1]["order"][0] in ("warning", "error")  # an error where another order is known to fit
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -277,14 +277,14 @@ def test_parts_with_landmarks_at_exactly_zero_are_an_order_but_for_a_few(check, 
     points[:3, 510:514] = 0
     assert check(points.copy(), layout)[1] == {}
     points[:, 510:514] = 0  # a whole finger, so that no bone is long
-    assert check(points, layout)[1]["order"][0] == "error"
+    assert check(points, layout)[1]["order"][0] == "warning"
 
 
 @pytest.mark.parametrize("layout", WITH_POSE)
 def test_hands_that_are_mostly_astray_are_an_order_and_of_a_few_nothing_is_said(check, layout):
     points = exchange(slice(0, 24))(signer())  # 60 %
     found = check(points, layout)[1]
-    assert found["order"] == ("error", "60% of the hands astray", layout)
+    assert found["order"] == ("warning", "60% of the hands are not at their arm", layout)
     assert "order" not in check(points, layout, limits=parse_limits("order=0.7"))[1]
     points = exchange(slice(None))(signer())
     points[2:, HANDS] = 0  # four hands

@@ -277,8 +277,8 @@ def test_unlabelled_missing_and_contradictory_clips_are_problems(folder, write_l
 
 def test_a_clip_knows_its_recording_and_the_clips_all_labels(folder, glosses):
     spans = {
-        "00123": {"url": "u", "frame_start": 1, "frame_end": 9},
-        "00456": {"url": "u", "frame_start": 10, "frame_end": 19},
+        "00123": {"url": "u://", "frame_start": 1, "frame_end": 9},
+        "00456": {"url": "u://", "frame_start": 10, "frame_end": 19},
     }
     table = [
         {"gloss": gloss, "instances": [{"video_id": v} | spans.get(v, {})]} for v, gloss in (glosses | {"77777": "tea"}).items()
@@ -286,7 +286,7 @@ def test_a_clip_knows_its_recording_and_the_clips_all_labels(folder, glosses):
     table[0]["instances"][0]["source"] = "aslu"
     (folder / "WLASL_v0.3.json").write_text(json.dumps(table))
     clips = load_clips(folder)
-    assert [clip.recording for clip in clips] == [("u", 1, 9), ("u", 10, 19), (), (), ()]
+    assert [clip.recording for clip in clips] == [("u://", 1, 9), ("u://", 10, 19), (), (), ()]
     assert {video_id: label.gloss for video_id, label in clips.labels.items()} == glosses | {"77777": "tea"}
     assert clips.labels["00123"].source == "aslu"
 
@@ -353,7 +353,7 @@ def test_the_fingerprint_changes_with_the_clips(folder, write_labels, change, gl
     elif change == "url":
         labels.write_text(
             labels.read_text().replace(
-                '"video_id": "05237"', '"url": "u", "frame_start": 1, "frame_end": 9, "video_id": "05237"'
+                '"video_id": "05237"', '"url": "u://", "frame_start": 1, "frame_end": 9, "video_id": "05237"'
             )
         )
     elif change == "fewer clips":

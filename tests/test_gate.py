@@ -1,6 +1,7 @@
 """signlib.gate: what training leaves out after an audit, and what it then says."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -35,7 +36,8 @@ def test_what_the_audit_rejects_is_left_out_and_it_is_said_why(folder, tmp_path,
     kept, groups = apply_audit(clips, how, tmp_path / "run")
     assert ids(kept) == [video_id for video_id in GLOSSES if video_id != "00103"]
     assert groups == [["00104", "00106"]]
-    assert (kept.fingerprint, kept.layout, kept.problems) == (clips.fingerprint, clips.layout, clips.problems)
+    assert (kept.fingerprint, kept.layout, kept.labels) == (clips.fingerprint, clips.layout, clips.labels)
+    assert [(p.video_id, p.kind) for p in kept.problems] == [("00103", "audit")] and clips.problems == []
     assert len(clips) == 12
     said = capsys.readouterr().out
     assert "audit         1 of 12 clips are left out, 2 are to be used with care;" in said
@@ -65,7 +67,7 @@ def test_the_runs_folder_holds_the_audit_that_was_used(folder, tmp_path):
 def test_the_saved_audit_of_the_same_data_is_taken_as_it_is(folder, tmp_path, ids, capsys):
     clips = load_clips(folder)
     report = audit_clips(clips, quick=True, limits="short=5,3")
-    path = report.save(project.audit_folder(clips.fingerprint))
+    path = report.save(project.audit_folder(clips))
     kept, _ = apply_audit(clips, "on", tmp_path / "run")
     assert ids(kept) == [video_id for video_id in GLOSSES if video_id not in ("00101", "00103")]
     said = capsys.readouterr().out
@@ -74,20 +76,31 @@ def test_the_saved_audit_of_the_same_data_is_taken_as_it_is(folder, tmp_path, id
     assert (tmp_path / "run" / "audit.json").read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("change", ["data", "checks", "damage"])
+@pytest.mark.parametrize("change", ["data", "middle", "other files", "checks", "damage", "verdict"])
 def test_a_saved_audit_of_something_else_is_not_taken(folder, tmp_path, ids, capsys, change):
     clips = load_clips(folder)
     report = audit_clips(clips, quick=True, limits="short=5,3")
     if change == "data":
         np.save(folder / "00105.npy", np.load(folder / "00105.npy")[::-1].copy())
-    path = report.save(project.audit_folder(clips.fingerprint))
+    path = report.save(project.audit_folder(clips))
     if change == "checks":
         path.write_text(path.read_text().replace(f'"version": {VERSION}', f'"version": {VERSION + 1}'))
+    if change == "verdict":
+        path.write_text(path.read_text().replace('"leave out"', '"leave-out"'))
+    if change == "middle":  # of a file, which the fingerprint does not see
+        frames = np.load(folder / "00105.npy")
+        frames[10:12] += 1e-3
+        np.save(folder / "00105.npy", frames)
+        os.utime(folder / "00105.npy", ns=(1, 1))
+        assert load_clips(folder).fingerprint == clips.fingerprint
+    if change == "other files":
+        (folder / "00999.npy").write_bytes(b"no array")
     if change == "damage":
         path.write_bytes(path.read_bytes()[:-100])
     clips = load_clips(folder)
     if change == "data":  # as if two fingerprints began alike
-        shutil.move(path.parent, project.audit_folder(clips.fingerprint))
+        project.audit_folder(clips).parent.mkdir(exist_ok=True)
+        shutil.move(path.parent, project.audit_folder(clips))
     kept, _ = apply_audit(clips)
     assert ids(kept) == [video_id for video_id in GLOSSES if video_id != "00103"]
     assert "(quick: " in capsys.readouterr().out
@@ -135,3 +148,10 @@ def test_a_file_that_no_clip_uses_is_not_counted_as_left_out(folder, capsys):
     assert len(kept) == 10
     said = capsys.readouterr().out
     assert "1 of 11 clips are left out" in said and "00105" not in said  # load_clips left it out, and the log says so
+
+
+def test_where_nothing_is_left_it_is_refused_even_if_it_is_told_to_go_on(folder):
+    empty(folder, GLOSSES)
+    for how in ("on", "warn"):
+        with pytest.raises(InputError, match="unfit to train on|leaves out every clip"):
+            apply_audit(load_clips(folder, layout="1629"), how)

@@ -165,9 +165,10 @@ def test_a_clip_that_is_listed_twice_with_one_gloss_is_used_and_said(tmp_path):
             "aslu",
             ("http://x/a.mp4", 1, -1),
         ),
-        ({"url": "u", "frame_start": "1", "frame_end": 40.0}, "", ("u", 1, 40)),
-        ({"url": "u"}, "", ()),  # one of several signs in a long video
-        ({"url": "u", "frame_start": 1, "frame_end": True}, "", ()),
+        ({"url": "u://", "frame_start": "1", "frame_end": 40.0}, "", ("u://", 1, 40)),
+        ({"url": "local", "frame_start": 1, "frame_end": 40}, "", ()),  # what stands for none
+        ({"url": "u://"}, "", ()),  # one of several signs in a long video
+        ({"url": "u://", "frame_start": 1, "frame_end": True}, "", ()),
         ({"url": "", "frame_start": 1, "frame_end": 40}, "", ()),
         ({"url": "  ", "frame_start": 1, "frame_end": 40}, "", ()),
         ({"url": None, "frame_start": 1, "frame_end": 40, "source": None}, "", ()),

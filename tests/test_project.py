@@ -6,7 +6,9 @@ import sys
 import pytest
 
 from signlib import project
+from signlib.dataset import Clips
 from signlib.errors import InputError
+from signlib.labels import Problem
 from signlib.parameters import check_parameters
 
 
@@ -58,7 +60,11 @@ def test_a_folder_with_the_models_name_is_refused_before_anything_is_learnt(give
 
 
 def test_an_audits_folder_is_named_after_the_data_and_lies_among_the_runs(tmp_path, monkeypatch):
-    assert project.audit_folder("0123456789abcdef" * 4) == project.ROOT / "runs" / "audits" / "0123456789abcdef"
+    clips = Clips([], "", "", [], "0123456789abcdef" * 4)
+    folder = project.audit_folder(clips)
+    assert folder.parent == project.ROOT / "runs" / "audits" and folder.name.startswith("0123456789abcdef-")
     monkeypatch.setattr(project, "ROOT", tmp_path)
-    assert project.audit_folder("a" * 64) == tmp_path / "runs" / "audits" / ("a" * 16)
+    assert project.audit_folder(clips) == tmp_path / "runs" / "audits" / folder.name
     assert not (tmp_path / "runs").exists()
+    clips.problems.append(Problem("1", "file", "is empty"))
+    assert project.audit_folder(clips).name != folder.name

@@ -80,7 +80,7 @@ def test_the_summary_names_three_things_to_mend_first_and_then_counts():
         f"      1 few clips (warning): {ADVICE['few clips']}",
         f"      8 copy (note): {ADVICE['copy']}",
     ]
-    assert "groups of byte-identical clips" in make(quick=True).summary()
+    assert "groups of clips of one recording (identical, or one url and frames)" in make(quick=True).summary()
 
 
 def test_what_is_only_noted_is_nothing_to_mend():

@@ -10,6 +10,7 @@ import pytest
 
 import signlib
 from signlib import locks, project, runs
+from signlib.dataset import Clips
 from signlib.errors import InputError
 from signlib.files import sha256
 from signlib.safe_save import Saved
@@ -182,14 +183,13 @@ def test_a_notebook_that_is_started_again_gives_the_first_runs_locks_back(settle
         ("/x/my.json", Path("/x/my.json")),
     ],
 )
-def test_a_new_run_is_audited_and_divided_as_its_parameters_say(settled, split, meant):
-    run = runs.Run(settled | {"AUDIT": "warn", "SPLIT": split})
-    assert (run.audit, run.split, run.resumed) == ("warn", meant, False)
+def test_a_new_run_is_divided_as_its_parameters_say(settled, split, meant):
+    run = runs.Run(settled | {"SPLIT": split})
+    assert (run.split, run.divided, run.resumed) == (meant, False, False)
 
 
 def test_a_resumed_run_goes_on_with_its_own_split_whatever_an_audit_has_found_since(settled, tmp_path, result, ids):
     run = runs.Run(settled)
-    assert (run.audit, run.split) == ("on", "stratified")
     clips = signlib.load_clips(run.data)
     sides = signlib.split_clips(clips)
     signlib.save_split(run.folder / "split.json", *sides)
@@ -198,28 +198,26 @@ def test_a_resumed_run_goes_on_with_its_own_split_whatever_an_audit_has_found_si
     run.finish({})
 
     run = runs.Run(settled | {"RUN_DIR": "", "RESUME": str(tmp_path / "run")})
-    assert (run.audit, run.split) == ("off", tmp_path / "run" / "split.json")
-    kept, groups = signlib.apply_audit(clips, run.audit, run.folder)
-    again = signlib.split_clips(kept, run.split, 0.7, groups=groups, seed=5)
+    assert run.divided
+    again = signlib.split_clips(clips, run.folder / "split.json", 0.7, seed=5)
     assert [ids(side) for side in again] == [ids(side) for side in sides]
-    for name, value in (("AUDIT", "off"), ("SPLIT", str(run.split))):
+    for name, value in (("AUDIT", "off"), ("SPLIT", "signer")):
         with pytest.raises(InputError, match=f"RESUME: {name} was {settled[name]!r} in .*, now it is {value!r}"):
             runs.claim_run_dir(settled | {"RUN_DIR": "", "RESUME": str(tmp_path / "run"), name: value})
 
 
-def test_a_run_from_before_there_were_splits_in_files_cannot_be_resumed_without_one(settled, tmp_path, result):
+def test_a_run_that_ended_before_it_was_divided_is_divided_when_resumed(settled, tmp_path, result):
     run = runs.Run(settled)
     run.start(RECORD)
     run.write_result(result)
     run.finish({})
     run = runs.Run(settled | {"RUN_DIR": "", "RESUME": str(tmp_path / "run")})
-    with pytest.raises(InputError, match=r"SPLIT: cannot read .*run/split\.json"):
-        signlib.split_clips(signlib.load_clips(run.data), run.split)
+    assert (run.resumed, run.divided, run.split) == (True, False, "stratified")
 
 
 def test_audits_among_the_runs_are_no_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(project, "ROOT", tmp_path)
-    folder = project.audit_folder("a" * 64)
+    folder = project.audit_folder(Clips([], "", "", [], "a" * 64))
     folder.mkdir(parents=True)
     (folder / "audit.json").write_text("{}")
     assert runs.load_runs().empty
