@@ -26,7 +26,6 @@ class Limit:
 # wlasl300, 3,521 real clips.
 LIMITS = {
     "short": Limit(7, 2, "frames, at most; at 25 a second even a quick sign takes 8, and two frames hold no movement"),
-    "empty": Limit(1, 1, "share of frames in which nothing was detected"),
     "non-finite": Limit(0.01, 0.5, "share of the values of detected parts; MediaPipe writes none, a few do no harm"),
     "frozen": Limit(0.6, 0.95, "share of steps without any change; at twice the frame rate half the frames repeat"),
     "outside": Limit(0.02, 0.5, "share of frames with a hand or the head over half a picture outside; real clips: none"),
@@ -96,7 +95,7 @@ def check_clip(frames, layout, everything, limits=LIMITS):
     row |= {block: float(share.mean()) for block, share in missing.items()}
     looks = {"points": points, "missing": missing, "wrists": wrists}
     if not shown.any():
-        return row, [_finding("empty", 1.0, limits)], looks
+        return row, [("empty", "error", 1.0, 1)], looks
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # medians of nothing, where a part is never seen
         swaps, jump, loose = _hands(points[:, :, :2].astype(float), blocks)

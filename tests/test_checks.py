@@ -389,7 +389,7 @@ def test_limits_are_read_from_a_text_or_a_dict():
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ("shrt=3", "LIMITS: no limit 'shrt'; expected one of short, empty, .*as in 'short=10,3'"),
+        ("shrt=3", "LIMITS: no limit 'shrt'; expected one of short, non-finite, .*as in 'short=10,3'"),
         ("=3", "LIMITS: no limit ''"),
         ("short", r"LIMITS: short = \[''\]; expected one or two numbers"),
         ("short=", "LIMITS: short = "),
