@@ -248,10 +248,12 @@ def main(arguments=None):
     try:
         clips = load_clips(options.folder, options.labels, options.layout, max_bad_share=1.0)
         report = audit_clips(clips, options.quick, options.limits)
-        saved = [str(report.save(options.save))] if options.save else []
-        print(report.summary(), *saved, sep="\n", flush=True)
-    except BrokenPipeError:  # whoever reads has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        try:
+            print(report.summary(), flush=True)
+        except BrokenPipeError:  # whoever reads has read enough; the report is still to be saved
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if options.save:
+            print(report.save(options.save), flush=True)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
