@@ -248,16 +248,20 @@ def main(arguments=None):
     try:
         clips = load_clips(options.folder, options.labels, options.layout, max_bad_share=1.0)
         report = audit_clips(clips, options.quick, options.limits)
-        try:
-            print(report.summary(), flush=True)
-        except BrokenPipeError:  # whoever reads has read enough; the report is still to be saved
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say(report.summary())
         if options.save:
-            print(report.save(options.save), flush=True)
+            _say(report.save(options.save))
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return int((report.findings.severity == "error").any())
+
+
+def _say(text):
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # whoever reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
