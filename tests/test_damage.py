@@ -181,7 +181,7 @@ def mix_labels_up(monkeypatch):
         def exchanged(path):
             entries, problems = read(path)
             other = {"book": "drink", "drink": "book"}
-            return {v: (other.get(gloss, gloss), *rest) for v, (gloss, *rest) in entries.items()}, problems
+            return {v: m._replace(gloss=other.get(m.gloss, m.gloss)) for v, m in entries.items()}, problems
 
         return exchanged
 

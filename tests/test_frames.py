@@ -92,7 +92,8 @@ def test_a_bad_file_is_left_out_with_its_reason(folder, kind, ids):
     clips = load_clips(folder, max_bad_share=ALL_BUT_ONE)
     assert ids(clips) == ["00123", "05237", "60001", "60002"]
     (problem,) = clips.problems
-    assert (problem.video_id, problem.kind) == ("00456", "file")
+    no_layout = kind in ("too narrow", "no values", "(T, 543, 3)")
+    assert (problem.video_id, problem.kind) == ("00456", "layout" if no_layout else "file")
     assert re.search(reason, problem.reason)
     assert "allow_pickle" not in problem.reason  # NumPy's advice, which is not ours
     assert "\n" not in problem.reason

@@ -113,12 +113,12 @@ def test_audit_shows_the_data_and_what_is_wrong_with_it_and_saves_it_for_trainin
         np.save(folder / f"{i:05d}.npy", frames.reshape(-1, 1629).astype(np.float32))
     (folder / "00013.npy").write_bytes((folder / "00011.npy").read_bytes())
     (folder / "00003.npy").write_bytes(b"torn")
-    fingerprint = signlib.load_clips(folder).fingerprint
-    saved = project.audit_folder(fingerprint)
+    clips = signlib.load_clips(folder)
+    saved = project.audit_folder(clips)
     try:
         done = papermill("1_audit.ipynb", tmp_path / "out.ipynb", DATA=folder, CLIP="00005", LIMITS="short=12,1")
         assert done.returncode == 0, done.stderr
-        report = read_report(saved, fingerprint)
+        report = read_report(saved, clips.fingerprint)
     finally:
         shutil.rmtree(saved, ignore_errors=True)
     text, kinds = outputs(tmp_path / "out.ipynb")
