@@ -279,7 +279,7 @@ def try_command(rng, folder, kind):
     except (InputError, SystemExit) as error:
         told = f"{error} {stderr.getvalue()}"
         known = [*options, *options.values(), *filter(None, wild.values())]
-        require(any(text in told for text in known), f"none of {words} is named: {told}")
+        require(any(text.lower() in told.lower() for text in known), f"none of {words} is named: {told}")
     else:
         require(all(damage_oracle.is_allowed(PARAMETERS[name], value) for name, value in checked.items()), f"accepted {words}")
         for name, said in zip(wild, words, strict=True):

@@ -106,6 +106,7 @@ def _signer(value):
     text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
     if re.fullmatch(r"-?\d{1,15}(\.0*)?", text):
         return max(int(text.partition(".")[0]), -1)
+    text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair, which a json can hold, cannot be printed
     return -1 if text.lower() in UNKNOWN_SIGNERS or isinstance(value, float) else text
 
 

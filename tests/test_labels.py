@@ -104,6 +104,7 @@ def test_glosses_of_any_script_are_read(tmp_path, encoding):
             ("-2", -1),
             (True, -1),
             (float("nan"), -1),
+            ("\ud800", "\\ud800"),  # which nothing could print
         ),
     ],
 )
