@@ -143,6 +143,18 @@ def damaged_points(make_frames):
     return damaged
 
 
+def _flip(path, bit):
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="session")
+def flip():
+    """The function `flip(path, bit)`: changes one bit of a file."""
+    return _flip
+
+
 @pytest.fixture
 def given():
     """The training notebook's parameters with their defaults."""

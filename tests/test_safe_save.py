@@ -118,13 +118,6 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def flip(path, bit):
-    """Flips one bit of a file."""
-    data = bytearray(path.read_bytes())
-    data[bit // 8] ^= 1 << bit % 8
-    path.write_bytes(data)
-
-
 def flip_in_array(path, name=None):
     """Changes the last bit of one number of a dataset, by default of a matrix, in an .h5 file."""
     with h5py.File(path, "r+") as file:
@@ -542,7 +535,7 @@ def test_a_model_whose_readable_copy_cannot_be_text_is_saved_whole(tmp_path, mod
     assert saved.whole and signlib.load_model(saved.path).record["parameters"] == {"DATA": "\udcff"}
 
 
-def test_a_bit_that_flips_after_the_seal_is_found_by_the_checksum(path, model, record, monkeypatch, tmp_path):
+def test_a_bit_that_flips_after_the_seal_is_found_by_the_checksum(path, model, record, monkeypatch, tmp_path, flip):
     rng, before = np.random.default_rng(0), contents(tmp_path)
     damage(monkeypatch, after=lambda temporary: flip(temporary, rng.integers(8 * temporary.stat().st_size)))
     for _ in range(10):
@@ -583,7 +576,7 @@ def test_publishing_copies_model_and_record(tmp_path, path):
     }
 
 
-def test_what_cannot_be_published_leaves_the_old_copy(tmp_path, path, monkeypatch):
+def test_what_cannot_be_published_leaves_the_old_copy(tmp_path, path, monkeypatch, flip):
     target = save_filled(tmp_path / "models" / "lstm_model.h5", 2.0)
     damaged = tmp_path / "damaged.h5"
     damaged.write_bytes(path.read_bytes())
@@ -706,7 +699,7 @@ def test_without_locks_on_the_file_system_it_saves_but_removes_nothing(tmp_path,
     assert names(tmp_path) == [".m-0123abcd-tmp.h5", "m.h5", "m.json"]
 
 
-def test_one_flipped_bit_anywhere_is_refused_before_hdf5_sees_it(path, monkeypatch):
+def test_one_flipped_bit_anywhere_is_refused_before_hdf5_sees_it(path, monkeypatch, flip):
     data, rng = path.read_bytes(), np.random.default_rng(0)
     monkeypatch.setattr(safe_save.h5py, "File", lambda *_: pytest.fail("HDF5 parses a damaged file"))
     in_the_last_line = rng.integers(8 * (len(data) - SEAL), 8 * len(data), 10)

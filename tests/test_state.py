@@ -135,14 +135,14 @@ def test_another_version_is_warned_of_and_used(path, trained, record):
     assert arrays(model) == arrays(trained[0])
 
 
-def test_a_damaged_state_is_refused_and_the_model_untouched(path, record):
+def test_a_damaged_state_is_refused_and_the_model_untouched(path, record, flip):
     data, rng, model = path.read_bytes(), np.random.default_rng(0), new_model(seed=2)
     before = arrays(model)
     damaged = [b"", data[:-1], data[: len(data) // 2], data + b"\n"]
     for bit in [*rng.integers(8 * len(data), size=20), *rng.integers(8 * len(data) - 500, 8 * len(data), 5)]:
-        flipped = bytearray(data)
-        flipped[bit // 8] ^= 1 << bit % 8
-        damaged.append(flipped)
+        path.write_bytes(data)
+        flip(path, bit)
+        damaged.append(path.read_bytes())
     for content in damaged:
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"cannot resume from .*state\.h5: .*expected b'sha256 [0-9a-f]{64}.*found"):
@@ -184,12 +184,6 @@ def test_the_array_that_does_not_fit_the_model_is_named_and_the_model_untouched(
         path.write_bytes(content)
 
 
-def flip(path, bit):
-    data = bytearray(path.read_bytes())
-    data[bit // 8] ^= 1 << bit % 8
-    path.write_bytes(data)
-
-
 def flip_in_dataset(path, name):
     with h5py.File(path, "r+") as file:
         values = np.atleast_1d(file[name][()])
@@ -198,7 +192,7 @@ def flip_in_dataset(path, name):
 
 
 @pytest.mark.parametrize("moment", ["before the seal", "after the seal"])
-def test_a_state_that_is_damaged_while_written_never_takes_the_name(path, trained, record, monkeypatch, moment):
+def test_a_state_that_is_damaged_while_written_never_takes_the_name(path, trained, record, monkeypatch, moment, flip):
     rng, before, sealed = np.random.default_rng(0), path.read_bytes(), state.seal
     for name in ("state", "weights/2", "optimizer/0", "optimizer/5", "best/1"):
 
