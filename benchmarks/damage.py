@@ -250,8 +250,8 @@ def try_labels(rng, folder, kind):
 def try_parameters(rng, folder, kind):
     """One to three parameters of a notebook are anything at all."""
     table = pick(rng, [PARAMETERS, AUDIT_PARAMETERS, DIAGNOSE_PARAMETERS])
-    given = {name: default for name, (default, _) in project.notebook_parameters().items()}
-    given |= {"CLIP": "", "LIMITS": "", "RUN": "", "LOG_SCALE": False}
+    cells = [project.notebook_parameters(path) for path in sorted(project.NOTEBOOK.parent.glob("*.ipynb"))]
+    given = {name: default for cell in cells for name, (default, _) in cell.items()}
     wild = {pick(rng, list(table)): pick(rng, ODD) for _ in range(rng.integers(1, 4))}
     if rng.random() < 0.3:
         wild[pick(rng, STRANGE_NAMES)] = pick(rng, ODD)

@@ -85,6 +85,12 @@ def astray(frames, name):
     return 1 - share if hands >= ENOUGH else 0.0
 
 
+def mirrored(frames, blocks, pair=(LEFT_SHOULDER, RIGHT_SHOULDER)):
+    """Returns, of each frame in which both landmarks of a pair are seen, whether the left one stands left in the picture."""
+    gap = _place(frames, blocks, *pair[0])[:, 0] - _place(frames, blocks, *pair[1])[:, 0]
+    return gap[~np.isnan(gap)] < 0
+
+
 def _same_width(name):
     return [other for other, layout in LAYOUTS.items() if other != name and layout.width == LAYOUTS[name].width]
 
@@ -150,15 +156,14 @@ def _check_mirrored(samples, blocks):
     pair, what = (LEFT_SHOULDER, RIGHT_SHOULDER), "shoulder"
     if "pose" not in starts(blocks):
         pair, what = (("left_hand", 0), ("right_hand", 0)), "hand"
-    gaps = {v: _place(f, blocks, *pair[0])[:, 0] - _place(f, blocks, *pair[1])[:, 0] for v, f in samples.items()}
-    gaps = {video_id: gap[~np.isnan(gap)] for video_id, gap in gaps.items()}
-    judged = {video_id: (gap < 0).mean() > 0.5 for video_id, gap in gaps.items() if len(gap)}
-    mirrored = [video_id for video_id, is_mirrored in judged.items() if is_mirrored]
-    if sum(map(len, gaps.values())) < ENOUGH or not mirrored or (what == "hand" and 2 * len(mirrored) <= len(judged)):
+    turned = {video_id: mirrored(frames, blocks, pair) for video_id, frames in samples.items()}
+    judged = {video_id: sides.mean() > 0.5 for video_id, sides in turned.items() if len(sides)}
+    odd = [video_id for video_id, is_mirrored in judged.items() if is_mirrored]
+    if sum(map(len, turned.values())) < ENOUGH or not odd or (what == "hand" and 2 * len(odd) <= len(judged)):
         return
-    found = f"in {len(mirrored)} of {len(judged)} clips that were looked at the left {what} stands to the left of the right one"
-    if what == "shoulder" and len(mirrored) < len(judged):
-        advice = f"{', '.join(mirrored[:5])} are mirrored, the others are not: extract one kind again, from videos flipped back"
+    found = f"in {len(odd)} of {len(judged)} clips that were looked at the left {what} stands to the left of the right one"
+    if what == "shoulder" and len(odd) < len(judged):
+        advice = f"{', '.join(odd[:5])} are mirrored, the others are not: extract one kind again, from videos flipped back"
     else:
         advice = "the clips are mirrored, or left and right are exchanged. Harmless while all clips, later ones too, are so"
     warnings.warn(f"{found} in the picture: {advice}", stacklevel=4)

@@ -11,7 +11,7 @@ import numpy as np
 
 from signlib.checks import LIMITS, PLACES, check_clip, parse_limits
 from signlib.copies import find_copies, sketch
-from signlib.dataset import load_clips
+from signlib.dataset import Clips, load_clips
 from signlib.errors import InputError
 from signlib.labels import Label
 from signlib.preprocess import Preprocessor
@@ -46,10 +46,12 @@ def audit_clips(clips, quick=False, limits=None):
     import pandas as pd
 
     limits = parse_limits(limits)
+    if not isinstance(clips, Clips):
+        clips = Clips(clips, "", "", [], "")
     clips_in_order = sorted(clips, key=lambda clip: clip.video_id)
     everything = {layout: Preprocessor(landmarks="all", layout=layout) for layout in {clip.layout for clip in clips}}
     embed = {layout: embedder(layout, whole.blocks) for layout, whole in everything.items()}
-    found = [_problem(p.video_id, p.kind, p.reason) for p in getattr(clips, "problems", ())]
+    found = [_problem(p.video_id, p.kind, p.reason) for p in clips.problems]
     rows, digests, sketches, embedded, spans = [], {}, {}, {}, {}
     missing, places = {block: np.zeros(MOMENTS) for block in BLOCKS}, {}
     for number, clip in enumerate(clips_in_order, 1):
@@ -97,7 +99,7 @@ def audit_clips(clips, quick=False, limits=None):
     severities = {video_id: ["note"] for video_id in glosses}
     for video_id, check, severity, *_ in found:
         # Without a file there is nothing to judge, and what nobody labelled belongs to the next data set perhaps.
-        if check != "unlisted" and (video_id in signers or video_id in getattr(clips, "paths", {})):
+        if check != "unlisted" and (video_id in signers or video_id in clips.paths):
             severities.setdefault(video_id, []).append(severity)
     worst = {v: max(severities[v], key=list(VERDICTS).index) for v in sorted(severities) if v}
     verdicts = {video_id: VERDICTS[severity] for video_id, severity in worst.items()}
@@ -112,7 +114,7 @@ def audit_clips(clips, quick=False, limits=None):
         groups=groups,
         verdicts=verdicts,
         limits=pd.DataFrame([(n, v.care, v.out, v.reason) for n, v in limits.items()], columns=LIMIT_COLUMNS),
-        fingerprint=getattr(clips, "fingerprint", ""),
+        fingerprint=clips.fingerprint,
         quick=quick,
         sizes=sizes,
         clips=table,
@@ -148,10 +150,9 @@ def _merge(groups):
 
 def _what_most_have(found, count):
     """What more than half of the clips have is how this data is made: one finding of it all, and no clip is left out for it."""
-    often = {check for check, number in Counter(f[1] for f in found).items() if check in FOLDER_WIDE and 2 * number > count}
-    wide = [
-        ("", check, "warning", f"{sum(f[1] == check for f in found)} of {count} clips", "few clips") for check in sorted(often)
-    ]
+    numbers = Counter(f[1] for f in found)
+    often = sorted(check for check in FOLDER_WIDE if 2 * numbers[check] > count)
+    wide = [("", check, "warning", f"{numbers[check]} of {count} clips", "few clips") for check in often]
     return [f for f in found if f[1] not in often] + wide
 
 
@@ -223,8 +224,8 @@ def _coverage(clips, verdicts):
     import pandas as pd
 
     own = {clip.video_id: Label(clip.gloss, clip.signer, clip.split) for clip in clips}
-    absent = {p.video_id for p in getattr(clips, "problems", ()) if p.kind == "missing"}
-    labels = own | getattr(clips, "labels", {})
+    absent = {p.video_id for p in clips.problems if p.kind == "missing"}
+    labels = own | clips.labels
     table = pd.DataFrame(
         [(v, m.gloss, m.split or "none", m.signer, m.source) for v, m in labels.items()], columns=["id", *COVERED]
     )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from signlib.agreement import astray, better_order, order_name
+from signlib.agreement import astray, better_order, mirrored, order_name
 from signlib.errors import InputError
-from signlib.landmarks import HAND_EDGES, LEFT_SHOULDER, RIGHT_SHOULDER
+from signlib.landmarks import HAND_EDGES, LAYOUTS, LEFT_SHOULDER, RIGHT_SHOULDER
 
 NEVER = math.inf  # a limit that no value reaches
 
@@ -99,7 +99,7 @@ def check_clip(frames, layout, everything, limits=LIMITS):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # medians of nothing, where a part is never seen
         swaps, jump, loose = _hands(points[:, :, :2].astype(float), blocks)
-        row["mirrored"] = _mirrored(points, blocks)
+        row["mirrored"] = float(mirrored(frames, LAYOUTS[layout].blocks).mean())  # NaN where no shoulders are seen
         scrambled = _scrambled(points, blocks)
     values = {
         "short": len(frames),
@@ -153,14 +153,6 @@ def _scrambled(points, blocks):
     return "parts with landmarks at 0" * bool(torn > TORN * seen) or f"bones of {longest:.0f} times a bone" * bool(
         longest > LONG_BONE
     )
-
-
-def _mirrored(points, blocks):
-    """The share of frames in which the left shoulder stands left in the picture; NaN where shoulders are not seen."""
-    if "pose" not in blocks:
-        return float("nan")
-    left, right = (points[:, blocks["pose"][index], 0] for _, index in (LEFT_SHOULDER, RIGHT_SHOULDER))
-    return float((left < right)[~np.isnan(left - right)].mean())
 
 
 def _hands(points, blocks):

@@ -15,7 +15,7 @@ from signlib.agreement import check_layout
 from signlib.errors import InputError
 from signlib.files import is_folder
 from signlib.frames import count_frames, file_ends, frame_files, open_frames
-from signlib.labels import Problem, find_clips
+from signlib.labels import Problem, find_clips, readable
 from signlib.landmarks import LAYOUTS, detect_layout
 
 FINGERPRINT_BYTES = 4096  # of the start and of the end of a clip: a new recording differs there, and 20 GB stay unread
@@ -103,7 +103,7 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
     for video_id, path in sorted(paths.items()):
         kind = "file"
         try:
-            if _readable(video_id) != video_id:
+            if readable(video_id) != video_id:
                 raise InputError(f"{path} has a name that is not UTF-8; rename it")
             frames, kind = open_frames(path), "layout"
             read[video_id] = frames.shape, str(frames.dtype), detect_layout(frames.shape[1:])
@@ -127,7 +127,7 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
             problems.append(Problem(video_id, "unlisted", "the labels do not list this id"))
     problems = bad + problems
     problems += [Problem(v, "missing", "labelled, but there is no such file") for v in sorted(set(entries) - set(paths))]
-    problems = [Problem(_readable(p.video_id), p.kind, _readable(p.reason)) for p in problems]
+    problems = [Problem(readable(p.video_id), p.kind, readable(p.reason)) for p in problems]
 
     if len(bad) > max_bad_share * len(paths) or len(bad) == len(paths):
         kinds = {re.sub(r"\d", "", p.reason): p for p in reversed(bad)}
@@ -147,11 +147,6 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
     looked_at = {clip.video_id: clip.read()[:CHECKED_FRAMES].copy() for clip in clips[:: -(-len(clips) // CHECKED_CLIPS)]}
     check_layout(looked_at, layout, guessed, max_bad_share)
     return Clips(clips, folder, layout, problems, digest.hexdigest(), entries, paths)
-
-
-def _readable(text):
-    """A text with escapes for what is none, such as the bytes of a file name that are not UTF-8: nothing could print it."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def choose_glosses(clips, glosses="", max_glosses=0, min_clips=1, strict=True):

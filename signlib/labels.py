@@ -101,13 +101,18 @@ def find_clips(data_dir, labels=None):
     return folder, paths, entries, empty
 
 
+def readable(text):
+    """Returns a text with escapes for what is none and nothing could print: the bytes of a file name that are not UTF-8, or
+    half a surrogate pair, which a json can hold."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _signer(value):
     """A signer's number or name; -1 where the labels give neither. 7, 7.0 and "7" are one signer."""
     text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
     if re.fullmatch(r"-?\d{1,15}(\.0*)?", text):
         return max(int(text.partition(".")[0]), -1)
-    text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair, which a json can hold, cannot be printed
-    return -1 if text.lower() in UNKNOWN_SIGNERS or isinstance(value, float) else text
+    return -1 if text.lower() in UNKNOWN_SIGNERS or isinstance(value, float) else readable(text)
 
 
 def find_labels(data_dir, one_gloss=False):
