@@ -103,7 +103,9 @@ def read_data(values, count):
     train, _, _ = signlib.split_clips(clips, values["SPLIT"], values["VALIDATION_SPLIT"], seed=values["SEED"])
     if 0 < count < len(train):
         train = [train[i * len(train) // count] for i in range(count)]
-    return train, signlib.Preprocessor(values["SEQUENCE_LENGTH"], values["LANDMARKS"], values["LONG_CLIPS"], clips.layout)
+    options = {name.lower(): values[name] for name in ("NORMALISE", "INTERPOLATE", "TRIM", "ASPECT")}
+    length, landmarks, long_clips = (values[name] for name in ("SEQUENCE_LENGTH", "LANDMARKS", "LONG_CLIPS"))
+    return train, signlib.Preprocessor(length, landmarks, long_clips, clips.layout, kinds=values["FEATURES"], **options)
 
 
 def in_own_process(function, *args, **kwargs):

@@ -118,6 +118,24 @@ class Best(keras.callbacks.Callback):
         return self.weights is None or self.sign * value < self.sign * self.result.best_value
 
 
+class Average(keras.callbacks.Callback):
+    """Lets validation and `Best` see the moving average of the weights that the optimizer keeps, and training go on with the
+    weights themselves: after `Best`, before `State`. Of batch normalisation, mean and variance are moving averages anyway."""
+
+    def on_test_begin(self, logs=None):
+        self._exchange()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._exchange()
+
+    def _exchange(self):
+        optimizer = self.model.optimizer
+        for weight, average in zip(self.model.trainable_variables, optimizer._model_variables_moving_average, strict=True):
+            value = weight.numpy()
+            weight.assign(average)
+            average.assign(value)
+
+
 class State(keras.callbacks.Callback):
     """Saves after each epoch what is needed to resume; after `Best`, whose weights are part of it."""
 

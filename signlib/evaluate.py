@@ -5,6 +5,7 @@ from statistics import NormalDist
 import numpy as np
 
 from signlib.files import atomic_path
+from signlib.preprocess import Preprocessor
 
 
 def predict(model, batches):
@@ -37,10 +38,16 @@ def confusion_matrix(labels, predicted, num_classes):
 
 def baselines(train, val):
     """Returns {name: `(N,)` correct} for the validation clips: the most frequent gloss, and the nearest neighbour among
-    the training clips on the same features, every fifth frame. train, val: KeypointGenerators, not augmented or shuffled."""
+    the training clips by positions and hand shapes at 16 moments of each clip. train, val: KeypointGenerators.
+
+    On the validation clips of wlasl300 that finds 21.5 %, by positions alone 17.0 %, with velocities 15.0 %, by the LSTM's
+    padded features 14.1 % (by Euclidean distance each).
+    """
     from sklearn.neighbors import KNeighborsClassifier
 
-    x, y = [np.concatenate([_flat(batches[i][0]) for i in range(len(batches))]) for batches in (train, val)]
+    config = train.preprocessor.config() | {"sequence_length": 16, "long_clips": "stretch", "kinds": "position+shape"}
+    simple = Preprocessor(**config)
+    x, y = [[simple.features(batches.points(i)).ravel() for i in range(len(batches.clips))] for batches in (train, val)]
     nearest = KNeighborsClassifier(n_neighbors=1).fit(x, train.labels)
     return {
         "most frequent gloss": val.labels == np.bincount(train.labels).argmax(),
@@ -61,7 +68,3 @@ def save_predictions(path, clips, classes, labels, probabilities):
     ids = np.array([clip.video_id for clip in clips])
     with atomic_path(path) as temporary:
         np.savez(temporary, video_ids=ids, classes=np.array(classes), labels=labels, probabilities=probabilities)
-
-
-def _flat(features):
-    return features[:, ::5].reshape(len(features), -1)

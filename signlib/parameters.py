@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from signlib.errors import InputError
 from signlib.landmarks import LAYOUTS, select_landmarks
+from signlib.preprocess import LONG_CLIPS, NORMALISE, check_kinds
 from signlib.split import STRATEGIES
 
 
@@ -81,9 +82,22 @@ PARAMETERS = {
     "LAYOUT": Parameter(str, choices=("auto", *LAYOUTS)),
     "LANDMARKS": Parameter(str),
     "SEQUENCE_LENGTH": Parameter(int, 2, 1000),
-    "LONG_CLIPS": Parameter(str, choices=("resample", "truncate")),
+    "LONG_CLIPS": Parameter(str, choices=LONG_CLIPS),
+    "FEATURES": Parameter(str),
+    "NORMALISE": Parameter(str, choices=NORMALISE),
+    "INTERPOLATE": Parameter(bool),
+    "TRIM": Parameter(bool),
+    "ASPECT": Parameter(float, 0.1, 10),
     "AUGMENT": Parameter(bool),
-    "ARCHITECTURE": Parameter(str, choices=("lstm",)),
+    "MIRROR": Parameter(float, 0, 1),
+    "MIXUP": Parameter(float, 0, 10),
+    "ARCHITECTURE": Parameter(str, choices=("lstm", "bilstm", "gru", "conv_transformer")),
+    "SCHEDULE": Parameter(str, choices=("fixed", "cosine")),
+    "WARMUP_EPOCHS": Parameter(int, 0, 1000),
+    "WEIGHT_DECAY": Parameter(float, 0, 1),
+    "LABEL_SMOOTHING": Parameter(float, 0, 0.9),
+    "EMA": Parameter(float, 0, 0.9999),
+    "CLASS_WEIGHTS": Parameter(bool),
     "MAX_BAD_SHARE": Parameter(float, 0, 1),
     "CACHE_MB": Parameter(int, 0, 1_000_000),
     "DEVICE": Parameter(str, choices=("cpu", "auto")),
@@ -125,6 +139,10 @@ def check_parameters(given, table=PARAMETERS):
         raise InputError(f"parameter {absent[0]} is missing: run the notebook's parameters cell first")
     if "LANDMARKS" in values:
         select_landmarks(values["LANDMARKS"], None if values["LAYOUT"] == "auto" else values["LAYOUT"])
+    if "FEATURES" in values:
+        check_kinds(values["FEATURES"])
+    if values.get("SCHEDULE") == "cosine" and values["WARMUP_EPOCHS"] >= values["EPOCHS"]:
+        raise InputError(f"WARMUP_EPOCHS = {values['WARMUP_EPOCHS']}: expected fewer than EPOCHS, {values['EPOCHS']}")
     if values.get("SAMPLE") and (values["DATA"] or values["LABELS"]):
         raise InputError("SAMPLE = True contradicts DATA or LABELS: name your data or ask for the sample")
     return values

@@ -139,7 +139,7 @@ def animate(frames, layout, fps=25):
 
 def _points(frames, layout):
     """Points `(T, 543, 2)`, NaN where missing, and the indices of each block's points."""
-    everything = Preprocessor(landmarks="all")
+    everything = Preprocessor(landmarks="all", trim=False)
     return everything.points(np.asarray(frames), layout)[:, :, :2], everything.blocks
 
 

@@ -10,51 +10,84 @@ from signlib.landmarks import LEFT_SHOULDER, RIGHT_SHOULDER, columns, select_lan
 EPSILON = 1e-3  # no scale is smaller (the notes' "robust normalization"); image coordinates are of the order of 1
 FARTHEST = 1e9  # no picture has coordinates beyond it; squares and sums of smaller ones stay within float32
 LIMIT = 10.0  # normalised coordinates are cut here: an arm is about 2 shoulder widths long, more is a tracking error
+HANDS = ("left_hand", "right_hand")
+WRIST, KNUCKLE = 0, 9  # of the middle finger: as far apart as a hand is large, however the fingers are bent
+MOTION = 3.0  # gain of velocity and acceleration, which in wlasl300 vary by a third of what positions do
+KINDS = ("position", "depth", "shape", "velocity", "acceleration")
+NORMALISE, LONG_CLIPS = ("body", "clip", "none"), ("resample", "truncate", "stretch")
 
 
 class Preprocessor:
     """Frames -> points -> features of one clip.
 
-    sequence_length: frames L that the model sees; a short clip is padded at the end.
+    sequence_length: frames L that the model sees; a shorter clip is padded at the end.
     landmarks: "default" (hands, upper body, lips) or parts joined by "+".
-    long_clips: a clip of more than L frames is resampled to L ("resample") or cut after L ("truncate").
+    long_clips: a clip of more than L frames is resampled to L ("resample") or cut after L ("truncate"); "stretch"
+    resamples shorter ones as well, so that neither their speed nor their frame rate counts.
     layout: of the clips, where it is known: landmarks that it does not hold are then left out of "default" and "all".
+    kinds: of features, some of KINDS joined by "+". Position is x and y of each landmark, depth its z; velocity is the
+    difference of positions from one frame to the next, acceleration that of velocities; shape is x, y and z of a hand's
+    landmarks from its own wrist, in sizes of that hand.
+    normalise: positions are counted from the middle of the signer's "body", in its size, without a body from that of the
+    hands; or by mean and deviation of the whole "clip" (the notes' way, missing landmarks being zeros), or not ("none").
+    interpolate: a landmark that is missing for a while lies between where it was and will be, at an end of the clip where
+    it is seen next, and only the flags say so. Without it, it lies at 0, as if it had moved there.
+    trim: frames before the first hand and after the last one are left out.
+    aspect: width / height of the pictures, which an .npy does not say: x and z are counted in widths, y in heights.
 
     Raises InputError for anything else, and for a part that the layout does not hold.
     """
 
-    def __init__(self, sequence_length=50, landmarks="default", long_clips="resample", layout=None):
-        if long_clips not in ("resample", "truncate"):
-            raise InputError(f"long_clips is {long_clips!r}; expected 'resample' or 'truncate'")
+    def __init__(
+        self,
+        sequence_length=50,
+        landmarks="default",
+        long_clips="resample",
+        layout=None,
+        *,
+        kinds="position+shape+velocity",
+        normalise="body",
+        interpolate=True,
+        trim=True,
+        aspect=1.0,
+    ):
+        for name, value, choices in (("long_clips", long_clips, LONG_CLIPS), ("normalise", normalise, NORMALISE)):
+            if value not in choices:
+                raise InputError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
         if not isinstance(sequence_length, int) or sequence_length < 2:
             raise InputError(f"sequence_length is {sequence_length!r}; expected a whole number of at least 2")
+        if not 0 < aspect < np.inf:
+            raise InputError(f"aspect is {aspect!r}; expected width / height of the pictures, as 1.78 for 16:9")
         self.sequence_length, self.landmarks, self.long_clips, self.layout = sequence_length, landmarks, long_clips, layout
+        self.kinds, self.normalise, self.interpolate, self.trim, self.aspect = kinds, normalise, interpolate, trim, aspect
+        self._kinds = check_kinds(kinds)
         self.selected = select_landmarks(landmarks, layout)
         self.blocks = {}  # block -> indices of its points among the selected
         for index, (block, _) in enumerate(self.selected):
             self.blocks.setdefault(block, []).append(index)
         self._shoulders = [self.selected.index(s) for s in (LEFT_SHOULDER, RIGHT_SHOULDER) if s in self.selected]
+        self._hands = [slice(self.blocks[hand][0], self.blocks[hand][-1] + 1) for hand in HANDS if hand in self.blocks]
+        values = {"depth": 1, "shape": 0}
+        self._width = sum(values.get(kind, 2) * len(self.selected) for kind in self._kinds)
+        self._width += 3 * (21 - 1) * len(self._hands) * ("shape" in self._kinds)
 
     def config(self):
         """Returns the arguments that make an equal Preprocessor, as plain values for a record."""
-        return {
-            "sequence_length": self.sequence_length,
-            "landmarks": self.landmarks,
-            "long_clips": self.long_clips,
-            "layout": self.layout,
-        }
+        names = ("sequence_length", "landmarks", "long_clips", "layout", "kinds", "normalise", "interpolate", "trim", "aspect")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def output_shape(self):
-        """`(L, D)`: x and y of each landmark, a flag for each block that says it was detected, and `valid`."""
-        return self.sequence_length, 2 * len(self.selected) + len(self.blocks) + 1
+        """`(L, D)`: the features of each kind in the order of KINDS, a flag for each block that says it was detected, and
+        `valid`."""
+        return self.sequence_length, self._width + len(self.blocks) + 1
 
     def __call__(self, frames, layout):
         """Returns the features `(L, D)` of raw frames `(T, F)`."""
         return self.features(self.points(frames, layout))
 
     def points(self, frames, layout):
-        """Returns the selected landmarks `(T, P, 3)` float32 of frames `(T, F)`, NaN where missing.
+        """Returns the selected landmarks `(T', P, 3)` float32 of frames `(T, F)`, NaN where missing; T' < T where trimmed.
 
         Missing is what is not finite, or so large that it cannot be a coordinate, and a block that is zero throughout a
         frame: MediaPipe's files mark an undetected part so.
@@ -68,25 +101,56 @@ class Preprocessor:
             block = slice(indices[0], indices[-1] + 1)
             undetected = ~np.any(np.nan_to_num(points[:, block]), axis=(1, 2))
             points[undetected, block] = np.nan
+        if self.trim and self._hands:
+            seen = ~np.isnan(points[:, self._hands[0].start : self._hands[-1].stop, 0]).all(axis=1)
+            if seen.any():
+                points = points[seen.argmax() : len(seen) - seen[::-1].argmax()]
         return points
 
     def features(self, points):
-        """Returns `(L, D)` float32, all finite, from points `(T, P, 3)`: centred and scaled by the signer's body, missing
-        points at 0, the flags of the blocks, and last `valid`: 1 on frames, 0 on padding.
+        """Returns `(L, D)` float32, all finite, from points `(T, P, 3)`: the features of each kind, 0 for a landmark that is
+        missing throughout, the flags of the blocks, and last `valid`: 1 on frames, 0 on padding.
 
-        Moving the signer in the picture (x, y) or changing the size changes nothing; neither do missing values elsewhere.
+        Normalised by the body, moving the signer in the picture (x, y) or changing the size changes nothing; neither do
+        missing values elsewhere.
         """
-        xy = points[:, :, :2]
-        centre, scale = self._body(xy)
-        xy = np.clip((self._fit_length(xy) - centre) / scale, -LIMIT, LIMIT)
-        found = ~np.isnan(xy[:, :, 0])
-        flags = [found[:, indices].any(axis=1) for indices in self.blocks.values()]
-        count, values = len(xy), 2 * len(self.selected)
+        if self.aspect != 1:
+            points = points * np.float32([self.aspect, 1, self.aspect])
+        found = ~np.isnan(points[:, :, 0])
+        centre, scale = self._place(points)
+        sizes = [_size(points[:, hand]) for hand in self._hands]
+        if self.interpolate:
+            points = interpolated(points)
+        if self.normalise == "clip":
+            points = np.nan_to_num(points)
+        moments = self._moments(len(points))
+        points = resample(points, moments)
+        found = found[np.floor(moments).astype(int)] | found[np.ceil(moments).astype(int)]
+
+        position = np.clip((points - centre) / scale, -LIMIT, LIMIT)
+        velocity = MOTION * np.diff(position[:, :, :2], axis=0, prepend=position[:1, :, :2])
+        values = {"position": [position[:, :, :2]], "depth": [position[:, :, 2]], "velocity": [velocity]}
+        values["acceleration"] = [np.diff(velocity, axis=0, prepend=velocity[:1])]
+        hands = [points[:, hand] for hand in self._hands]
+        shapes = [(hand[:, 1:] - hand[:, :1]) / size for hand, size in zip(hands, sizes, strict=True)]
+        values["shape"] = [np.clip(shape, -LIMIT, LIMIT) for shape in shapes]
+        rows = [value.reshape(len(points), -1) for kind in self._kinds for value in values[kind]]
+        rows += [found[:, indices].any(axis=1, keepdims=True) for indices in self.blocks.values()]
+
         features = np.zeros(self.output_shape, np.float32)
-        features[:count, :values] = np.nan_to_num(xy).reshape(count, values)
-        features[:count, values:-1] = np.stack(flags, axis=1)
-        features[:count, -1] = 1
+        features[: len(points), :-1] = np.nan_to_num(np.concatenate(rows, axis=1))
+        features[: len(points), -1] = 1
         return features
+
+    def _place(self, points):
+        """What is subtracted from points `(T, P, 3)`, and what they are then divided by."""
+        if self.normalise == "none":
+            return np.zeros(3, np.float32), 1.0
+        if self.normalise == "clip":
+            values = np.nan_to_num(points[:, :, : 3 if "depth" in self._kinds else 2])
+            return values.mean(), values.std() + EPSILON
+        centre, scale = self._body(points[:, :, :2])
+        return np.append(centre, np.float32(0)), scale
 
     def _body(self, xy):
         """The centre `(2,)` and the scale of a clip: the middle of the shoulders and their distance, medians over the
@@ -103,13 +167,43 @@ class Preprocessor:
             scale = np.sqrt(np.nanmean(np.sum((xy - centre) ** 2, axis=2)))
         return (centre, max(scale, EPSILON)) if np.isfinite(scale) else (np.zeros(2, np.float32), 1.0)
 
-    def _fit_length(self, xy):
-        """At most L frames of `(T, P, 2)`: as they are, cut, or resampled at L evenly spaced moments."""
-        if len(xy) <= self.sequence_length:
-            return xy
-        if self.long_clips == "truncate":
-            return xy[: self.sequence_length]
-        return resample(xy, np.linspace(0, len(xy) - 1, self.sequence_length))
+    def _moments(self, frames):
+        """The moments of a clip, in frames, that the model sees."""
+        if self.long_clips == "stretch" or (frames > self.sequence_length and self.long_clips == "resample"):
+            return np.linspace(0, frames - 1, self.sequence_length)
+        return np.arange(min(frames, self.sequence_length), dtype=float)
+
+
+def check_kinds(kinds):
+    """Returns the kinds of features that a text names, in the order of KINDS; raises InputError for an unknown one."""
+    named = kinds.split("+")
+    if unknown := [kind for kind in named if kind not in KINDS]:
+        raise InputError(f"features {kinds!r}: unknown kind {unknown[0]!r}; expected some of {', '.join(KINDS)} joined by '+'")
+    return tuple(kind for kind in KINDS if kind in named)
+
+
+def interpolated(points):
+    """Returns points `(T, P, 3)` in which a missing one lies on the line from where it was to where it will be, at the ends of
+    the clip where it is next seen; NaN where it is never seen."""
+    seen = ~np.isnan(points[:, :, 0])
+    if seen.all() or not len(points):
+        return points
+    frame, last = np.arange(len(points))[:, None], len(points) - 1
+    before = np.maximum.accumulate(np.where(seen, frame, -1))
+    after = np.minimum.accumulate(np.where(seen, frame, last + 1)[::-1])[::-1]
+    before, after = np.where(before < 0, after, before).clip(max=last), np.where(after > last, before, after).clip(min=0)
+    share = ((frame - before) / np.maximum(after - before, 1)).astype(points.dtype)[:, :, None]
+    landmark = np.arange(points.shape[1])
+    return points[before, landmark] * (1 - share) + points[after, landmark] * share
+
+
+def _size(hand):
+    """How far the middle finger's knuckle is from the wrist of a hand `(T, 21, 3)`, the median over the frames; 1 where it is
+    never seen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a hand that is never seen
+        size = np.nanmedian(np.linalg.norm(hand[:, KNUCKLE] - hand[:, WRIST], axis=1))
+    return max(size, EPSILON) if np.isfinite(size) else 1.0
 
 
 def resample(points, moments):

@@ -23,6 +23,7 @@ from signlib.model import build_model
 from signlib.predict import LoadedModel
 from signlib.preprocess import Preprocessor
 
+FORMAT = 3  # of the record: 2 had other features and another LSTM
 RECORD = "signlib_record"  # the dataset of the .h5 that holds the record, as UTF-8 json
 
 
@@ -33,7 +34,7 @@ def make_record(classes, preprocessor, layout, architecture, parameters=None, fi
     fingerprint: of the data it was trained on.
     """
     return {
-        "format": 2,
+        "format": FORMAT,
         "classes": list(classes),
         "preprocessor": preprocessor.config(),
         "layout": layout,
@@ -134,6 +135,9 @@ def load_model(path):
         raise InputError(f"no model at {path}; expected an .h5 file that signlib saved, such as models/lstm_model.h5")
     data, record = _open(path)
     try:
+        if record["format"] != FORMAT:
+            was = record["versions"]["signlib"]
+            raise InputError(f"format {record['format']}, of signlib {was}; expected {FORMAT}: train it again, or use that version")
         shape = Preprocessor(**record["preprocessor"]).output_shape
         model = build_model(shape, len(record["classes"]), **record["architecture"])
         with h5py.File(io.BytesIO(data)) as file:

@@ -13,7 +13,8 @@ COLUMNS = ["clip", "gloss", "looks_like", "share", "neighbours"]
 def embedder(layout, blocks):
     """Returns a function from the frames `(T, F)` of a clip to the row of float16 that is kept of it to find its neighbours:
     features of hands and pose, so that neither place nor size of the signer nor speed counts."""
-    preprocessor = Preprocessor(MOMENTS, "hands+pose" if "pose" in blocks else "hands", layout=layout)
+    landmarks = "hands+pose" if "pose" in blocks else "hands"
+    preprocessor = Preprocessor(MOMENTS, landmarks, layout=layout, kinds="position", interpolate=False, trim=False)
 
     def embed(frames):
         points = preprocessor.points(frames, layout)

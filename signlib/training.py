@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from signlib.callbacks import Best, Diverged, Guard, Interruption, Log, Seeds, State
+from signlib.callbacks import Average, Best, Diverged, Guard, Interruption, Log, Seeds, State
 from signlib.errors import InputError, Interrupted, SaveError, TrainingError
 from signlib.history import duration
 from signlib.safe_save import publish
@@ -75,6 +75,7 @@ def fit(
     epochs=100,
     patience=15,
     monitor="val_loss",
+    class_weights=False,
     seed=42,
 ):
     """Trains `model` and returns a `FitResult`; the model then holds the weights of its best epoch.
@@ -84,6 +85,8 @@ def fit(
     fallback: a folder to save in where `path` cannot be written.
     state: where each epoch leaves what the next depends on. resume: go on from there, after the last whole epoch: with the
     same data, seed and versions on one machine, what comes out is the same, bit for bit, as without the break.
+    class_weights: a clip counts the more, the fewer clips its gloss has, so that all glosses count alike (King & Zeng 2001,
+    Political Analysis 9:137). Where the optimizer keeps a moving average of the weights, that is what is judged and saved.
     It stops early after `patience` epochs without a better `monitor` (lower loss, higher accuracy), at Ctrl-C (the
     result says "interrupted"), and when the loss is no longer finite ("diverged").
 
@@ -109,13 +112,17 @@ def fit(
     callbacks = [Seeds(batches, seed), Guard(batches, result), best, log, interruption]
     if state is not None:
         callbacks.insert(3, State(state, record, result, best))
+    if model.optimizer.use_ema:
+        callbacks.insert(3, Average())
+    counts = np.bincount(batches.labels, minlength=num_classes)
+    weights = {i: len(batches.labels) / (num_classes * n) for i, n in enumerate(counts) if n} if class_weights else None
     started = time.monotonic()
     with handled(interruption.ask, signal.SIGINT, signal.SIGTERM):
         try:
             if first < epochs and not best.is_spent(first):
                 # shuffle=False: the generator shuffles the clips itself, by (seed, epoch)
                 model.fit(batches, validation_data=val_batches, initial_epoch=first, epochs=epochs, verbose=0, shuffle=False,
-                          callbacks=callbacks)  # fmt: skip
+                          callbacks=callbacks, class_weight=weights)  # fmt: skip
         except Diverged:
             result.status = "diverged"
         except KeyboardInterrupt:
