@@ -49,7 +49,8 @@ def audit_clips(clips, quick=False, limits=None):
     if not isinstance(clips, Clips):
         clips = Clips(clips, "", "", [], "")
     clips_in_order = sorted(clips, key=lambda clip: clip.video_id)
-    everything = {layout: Preprocessor(landmarks="all", layout=layout, trim=False) for layout in {clip.layout for clip in clips}}
+    layouts = {clip.layout for clip in clips}
+    everything = {layout: Preprocessor(landmarks="all", layout=layout, trim=False) for layout in layouts}
     embed = {layout: embedder(layout, whole.blocks) for layout, whole in everything.items()}
     found = [_problem(p.video_id, p.kind, p.reason) for p in clips.problems]
     rows, digests, sketches, embedded, spans = [], {}, {}, {}, {}

@@ -1,7 +1,5 @@
 """From the raw frames of one clip to what the model reads. Pure NumPy; the same object serves training and prediction."""
 
-import warnings
-
 import numpy as np
 
 from signlib.errors import InputError
@@ -116,16 +114,16 @@ class Preprocessor:
         """
         if self.aspect != 1:
             points = points * np.float32([self.aspect, 1, self.aspect])
-        found = ~np.isnan(points[:, :, 0])
-        centre, scale = self._place(points)
-        sizes = [_size(points[:, hand]) for hand in self._hands]
+        seen = ~np.isnan(points[:, :, 0])
+        centre, scale = self._place(points, seen)
+        sizes = [_size(points[seen[:, hand].all(axis=1), hand]) for hand in self._hands]
         if self.interpolate:
             points = interpolated(points)
         if self.normalise == "clip":
             points = np.nan_to_num(points)
         moments = self._moments(len(points))
         points = resample(points, moments)
-        found = found[np.floor(moments).astype(int)] | found[np.ceil(moments).astype(int)]
+        seen = seen[np.floor(moments).astype(int)] | seen[np.ceil(moments).astype(int)]
 
         position = np.clip((points - centre) / scale, -LIMIT, LIMIT)
         velocity = MOTION * np.diff(position[:, :, :2], axis=0, prepend=position[:1, :, :2])
@@ -135,37 +133,33 @@ class Preprocessor:
         shapes = [(hand[:, 1:] - hand[:, :1]) / size for hand, size in zip(hands, sizes, strict=True)]
         values["shape"] = [np.clip(shape, -LIMIT, LIMIT) for shape in shapes]
         rows = [value.reshape(len(points), -1) for kind in self._kinds for value in values[kind]]
-        rows += [found[:, indices].any(axis=1, keepdims=True) for indices in self.blocks.values()]
+        rows += [seen[:, indices].any(axis=1, keepdims=True) for indices in self.blocks.values()]
 
         features = np.zeros(self.output_shape, np.float32)
         features[: len(points), :-1] = np.nan_to_num(np.concatenate(rows, axis=1))
         features[: len(points), -1] = 1
         return features
 
-    def _place(self, points):
+    def _place(self, points, seen):
         """What is subtracted from points `(T, P, 3)`, and what they are then divided by."""
         if self.normalise == "none":
             return np.zeros(3, np.float32), 1.0
         if self.normalise == "clip":
             values = np.nan_to_num(points[:, :, : 3 if "depth" in self._kinds else 2])
             return values.mean(), values.std() + EPSILON
-        centre, scale = self._body(points[:, :, :2])
+        centre, scale = self._body(points[:, :, :2], seen)
         return np.append(centre, np.float32(0)), scale
 
-    def _body(self, xy):
+    def _body(self, xy, seen):
         """The centre `(2,)` and the scale of a clip: the middle of the shoulders and their distance, medians over the
         frames; without shoulders the mean of all points and their root mean square distance from it."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a clip without any shoulder, or without any point
-            if len(self._shoulders) == 2:
-                left, right = xy[:, self._shoulders[0]], xy[:, self._shoulders[1]]
-                centre = np.nanmedian((left + right) / 2, axis=0)
-                scale = np.nanmedian(np.hypot(*(left - right).T))
-                if np.isfinite(scale):
-                    return centre, max(scale, EPSILON)
-            centre = np.nanmean(xy, axis=(0, 1))
-            scale = np.sqrt(np.nanmean(np.sum((xy - centre) ** 2, axis=2)))
-        return (centre, max(scale, EPSILON)) if np.isfinite(scale) else (np.zeros(2, np.float32), 1.0)
+        if len(self._shoulders) == 2 and len(both := xy[seen[:, self._shoulders].all(axis=1)]):
+            left, right = both[:, self._shoulders[0]], both[:, self._shoulders[1]]
+            return np.median((left + right) / 2, axis=0), max(np.median(np.hypot(*(left - right).T)), EPSILON)
+        if not len(xy := xy[seen]):
+            return np.zeros(2, np.float32), 1.0
+        centre = xy.mean(axis=0)
+        return centre, max(np.sqrt(np.square(xy - centre).sum(axis=1).mean()), EPSILON)
 
     def _moments(self, frames):
         """The moments of a clip, in frames, that the model sees."""
@@ -198,12 +192,11 @@ def interpolated(points):
 
 
 def _size(hand):
-    """How far the middle finger's knuckle is from the wrist of a hand `(T, 21, 3)`, the median over the frames; 1 where it is
-    never seen."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a hand that is never seen
-        size = np.nanmedian(np.linalg.norm(hand[:, KNUCKLE] - hand[:, WRIST], axis=1))
-    return max(size, EPSILON) if np.isfinite(size) else 1.0
+    """How far the middle finger's knuckle is from the wrist of a hand `(T, 21, 3)`, the median over the frames; 1 without
+    any."""
+    if not len(hand):
+        return 1.0
+    return max(np.median(np.linalg.norm(hand[:, KNUCKLE] - hand[:, WRIST], axis=1)), EPSILON)
 
 
 def resample(points, moments):

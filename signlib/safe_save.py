@@ -136,8 +136,9 @@ def load_model(path):
     data, record = _open(path)
     try:
         if record["format"] != FORMAT:
-            was = record["versions"]["signlib"]
-            raise InputError(f"format {record['format']}, of signlib {was}; expected {FORMAT}: train it again, or use that version")
+            raise InputError(
+                f"its format is {record['format']}; this version reads {FORMAT}: train it again, or use the older one"
+            )
         shape = Preprocessor(**record["preprocessor"]).output_shape
         model = build_model(shape, len(record["classes"]), **record["architecture"])
         with h5py.File(io.BytesIO(data)) as file:
