@@ -21,6 +21,7 @@ _HOME = {
     "save_split": "split",
     "choose_glosses": "dataset",
     "class_names": "dataset",
+    "gloss_counts": "dataset",
     "describe": "dataset",
     "audit_clips": "audit",
     "apply_audit": "gate",

@@ -173,6 +173,17 @@ def choose_glosses(clips, glosses="", max_glosses=0, min_clips=1, strict=True):
     return clips.keep(lambda clip: clip.gloss in chosen)
 
 
+def gloss_counts(clips, numbers=(5, 10, 25, 50, 100, 200, 300, 500, 1000, 2000)):
+    """Returns a DataFrame, a row for each of `numbers` that there are glosses for, and one for all of them: `glosses`, those
+    with most clips as MAX_GLOSSES takes them; `clips` of them together; `fewest`, `median` and `most` clips a gloss."""
+    import pandas as pd
+
+    counts = sorted(Counter(clip.gloss for clip in clips).values(), reverse=True)
+    rows = [(n, sum(counts[:n]), counts[n - 1], counts[n // 2], counts[0]) for n in sorted({*numbers, len(counts)})
+            if 0 < n <= len(counts)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["glosses", "clips", "fewest", "median", "most"])
+
+
 def class_names(clips):
     """Returns the glosses of `clips` (the training clips), sorted: the order of the labels."""
     return sorted({clip.gloss for clip in clips})

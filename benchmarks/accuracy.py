@@ -1,0 +1,133 @@
+"""What each step from the notes' pipeline to the `accurate` recipe brings, one change at a time, on any data.
+
+python benchmarks/accuracy.py --data DIR --split official          ten rows, two seeds, about five minutes each at most
+python benchmarks/accuracy.py --recipes none lstm accurate --seeds 0 1 2 --data DIR      recipes as they are, whole length
+python benchmarks/accuracy.py --small                              two rows, two epochs: continuous integration
+
+Every row is a run of notebooks/2_train.ipynb in its own folder under --out; what is stored there is not run again, what was
+broken off is resumed. Prints a table, and leaves it as accuracy.csv with a figure, accuracy.png. Accuracies are those of the
+best epoch on the validation clips, top 1 and top 5: the mean of the seeds, and of their averaged probabilities. Other options
+are those of train.py and hold for all rows. Ends with status 2: bad input, 130: interrupted.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import train
+from signlib import evaluate, plots, project
+from signlib.errors import InputError
+from signlib.headless import run_notebook
+from signlib.runs import read_state
+
+NOTES = {  # the first 50 frames, mean and deviation of the whole clip, missing hands as zeros
+    **{"LONG_CLIPS": "truncate", "FEATURES": "position+depth", "NORMALISE": "clip"},
+    **{"INTERPOLATE": False, "TRIM": False, "AUGMENT": False},
+}
+LADDER = {  # row: what changes from the row before; all else as in the notes
+    "the notes, literally": NOTES,
+    "resampled, not cut": {"LONG_CLIPS": "resample"},
+    "relative to the body": {"NORMALISE": "body", "FEATURES": "position"},
+    "interpolated, trimmed": {"INTERPOLATE": True, "TRIM": True},
+    "hand shape, velocity": {"FEATURES": "position+shape+velocity"},
+    "augmented": {"AUGMENT": True},
+}
+SMALL = {"EPOCHS": 2}
+
+
+def main(arguments):
+    """Runs what is not stored yet and prints the table. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--recipes", nargs="+", default=[], help="of notebooks/recipes, or none, instead of the ladder")
+    parser.add_argument("--out", default="runs/accuracy", help="folder of the runs, the table and the figure [runs/accuracy]")
+    parser.add_argument("--small", action="store_true", help="the first and the last row, two epochs")
+    options, rest = parser.parse_known_args(arguments)
+    try:
+        rows = {name: {} if name == "none" else train.read_recipe(name) for name in options.recipes} or ladder()
+        if options.small:
+            rows = {name: rows[name] | SMALL for name in (next(iter(rows)), list(rows)[-1])}
+        given = train.read_arguments(rest)
+        out = project.project_path(options.out)
+        table = pd.DataFrame([measure(name, given | changes, options.seeds, out) for name, changes in rows.items()])
+    except InputError as error:
+        print(f"accuracy.py: {error}", file=sys.stderr)
+        return 2
+    shares = [name for name in table if name not in ("row", "epoch", "minutes", "clips")]
+    print(table.round(1).assign(**(100 * table[shares]).round(1)).to_string(index=False))
+    table.to_csv(out / "accuracy.csv", index=False)
+    rows = table[["row", "top 1", "low", "high"]].itertuples(index=False, name=None)
+    plots.compare_accuracy(list(rows)).savefig(out / "accuracy.png")
+    return 0
+
+
+def ladder():
+    """Returns {row: parameters that differ from the notebook's defaults}: each row has the changes of all before it."""
+    rows, changes = {}, {}
+    for name, change in LADDER.items():
+        changes = changes | change
+        rows[name] = changes
+    return rows
+
+
+def measure(name, parameters, seeds, out):
+    """Returns a row of the table, {column: value}, of one run a seed."""
+    runs = [run(f"{name} {seed}", parameters | {"SEED": seed}, out) for seed in seeds]
+    stored, states = [np.load(folder / "predictions.npz") for folder in runs], [read_state(folder) for folder in runs]
+    if any(one["video_ids"].tolist() != stored[0]["video_ids"].tolist() for one in stored):
+        raise InputError(f"the runs of {name!r} in {out} judge by different clips; name another folder with --out")
+    labels, single = stored[0]["labels"], [one["probabilities"] for one in stored]
+    tops = [[evaluate.top_k(one, labels, k).mean() for one in (*single, np.mean(single, axis=0))] for k in (1, 5)]
+    _, low, high = evaluate.accuracy_interval(np.arange(len(labels)) < np.mean(tops[0][:-1]) * len(labels) - 0.5)
+    return {
+        "row": name,
+        "top 1": np.mean(tops[0][:-1]),
+        "low": low,
+        "high": high,
+        "seeds apart": max(tops[0][:-1]) - min(tops[0][:-1]),
+        "top 5": np.mean(tops[1][:-1]),
+        "averaged": tops[0][-1],
+        "averaged top 5": tops[1][-1],
+        "nearest neighbour": states[0]["metrics"]["nearest neighbour"],
+        "epoch": np.mean([state["best_epoch"] for state in states]),
+        "minutes": np.mean([state["training_seconds"] for state in states]) / 60,
+        "clips": len(labels),
+    }
+
+
+def run(name, parameters, out):
+    """Returns the folder of the finished run of these parameters: the stored one, or else a new or resumed one."""
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
+    folder, split = out / f"{name.replace(',', '').replace(' ', '-')}-{digest}", out / "split.json"
+    state = read_state(folder) or {}
+    if "metrics" in state:
+        return folder
+    print(f"\n{name}: {folder}", flush=True)
+    if state:
+        end = run_notebook(project.NOTEBOOK, state["parameters"] | {"RESUME": str(folder)}, "")
+    else:
+        parameters = parameters | {"MODELS_DIR": str(folder / "models")}  # what is in models/ stays as it is
+        if split.exists():  # all rows and seeds are judged by the same clips
+            parameters["SPLIT"] = str(split)
+        end = run_notebook(project.NOTEBOOK, parameters, folder)
+    if end.exit_status >= 128:
+        raise KeyboardInterrupt
+    if end.exit_status:
+        raise InputError(f"{name}: {end.status}: {end.reason}")
+    if not split.exists():
+        shutil.copyfile(folder / "split.json", split)
+    return folder
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
