@@ -24,6 +24,7 @@ class Augment:
     shear: float = 0.1  # largest shift of x by y, and of y by x
     shift: float = 0.0  # of each hand by itself, standard deviation in sizes of the picture; the whole clip is centred anyway
     speed: float = 0.2  # largest relative change of the number of frames
+    warp: float = 0.3  # largest relative change of speed at the start, with the opposite one at the end
     crop: float = 0.15  # share of the frames that is cut off at either end, at most
     drop_frames: float = 0.05  # share of frames that are forgotten, at most, as a detector loses some
     drop_landmarks: float = 0.0  # share of landmarks that are forgotten throughout, at most
@@ -57,4 +58,6 @@ class Augment:
     def _moments(self, frames, rng):
         first, last = np.array([1, -1]) * rng.uniform(0, self.crop, size=2) * (frames - 1) + [0, frames - 1]
         length = max(2, round((last - first + 1) * (1 + rng.uniform(-self.speed, self.speed))))
-        return np.linspace(first, last, length)
+        moments = np.linspace(0, 1, length)
+        moments += rng.uniform(-self.warp, self.warp) * np.sin(np.pi * moments) / np.pi
+        return first + (last - first) * moments
