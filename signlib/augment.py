@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from signlib.errors import InputError
 from signlib.landmarks import BLOCKS, mirror_permutation
 from signlib.preprocess import resample
 
@@ -12,7 +13,8 @@ from signlib.preprocess import resample
 class Augment:
     """`augment(points, rng)` returns changed points `(T', P, 3)`; all randomness comes from `rng`.
 
-    landmarks: what the points are, `Preprocessor.selected`; `mirror` and what acts on one hand need it. The defaults were
+    landmarks: what the points are, `Preprocessor.selected`; `mirror` and `shift` need it. Raises InputError where they do
+    not fit the points, and for limits that would play a clip backwards. The defaults were
     chosen on the validation clips of wlasl300 (`benchmarks/accuracy.py`), near those of the first place of Google's isolated
     sign competition (rotation, scale, shear, speed, masked frames).
     """
@@ -22,7 +24,7 @@ class Augment:
     rotation: float = 15.0  # largest angle, degrees
     scale: float = 0.2  # largest relative change of width and of height, independently
     shear: float = 0.1  # largest shift of x by y, and of y by x
-    shift: float = 0.0  # of each hand by itself, standard deviation in sizes of the picture; the whole clip is centred anyway
+    shift: float = 0.0  # of each block by itself, standard deviation in sizes of the picture; the whole is centred anyway
     speed: float = 0.2  # largest relative change of the number of frames
     warp: float = 0.3  # largest relative change of speed at the start, with the opposite one at the end
     crop: float = 0.15  # share of the frames that is cut off at either end, at most
@@ -30,8 +32,14 @@ class Augment:
     drop_landmarks: float = 0.0  # share of landmarks that are forgotten throughout, at most
     noise: float = 0.0  # standard deviation of each coordinate in each frame, in sizes of the picture
 
+    def __post_init__(self):
+        if not (0 <= self.crop <= 0.5 and 0 <= self.warp <= 1 and 0 <= self.speed < 1):
+            raise InputError(f"crop {self.crop}, warp {self.warp}, speed {self.speed}: expected at most 0.5 and 1, and less than 1")
+
     def __call__(self, points, rng):
         """Returns a changed copy of points `(T, P, 3)`, NaN = missing; T' is at least 2."""
+        if (self.mirror or self.shift) and len(self.landmarks) != points.shape[1]:
+            raise InputError(f"{len(self.landmarks)} landmarks of {points.shape[1]} points; expected Preprocessor.selected")
         points = resample(points, self._moments(len(points), rng))
         if self.mirror and rng.random() < self.mirror:
             points = points[:, mirror_permutation(self.landmarks)] * np.float32([-1, 1, 1])
@@ -58,6 +66,5 @@ class Augment:
     def _moments(self, frames, rng):
         first, last = np.array([1, -1]) * rng.uniform(0, self.crop, size=2) * (frames - 1) + [0, frames - 1]
         length = max(2, round((last - first + 1) * (1 + rng.uniform(-self.speed, self.speed))))
-        moments = np.linspace(0, 1, length)
-        moments += rng.uniform(-self.warp, self.warp) * np.sin(np.pi * moments) / np.pi
-        return first + (last - first) * moments
+        warp = rng.uniform(-self.warp, self.warp) * (last - first) / np.pi
+        return np.linspace(first, last, length) + warp * np.sin(np.pi * np.linspace(0, 1, length))

@@ -26,8 +26,9 @@ class Preprocessor:
     kinds: of features, some of KINDS joined by "+". Position is x and y of each landmark, depth its z; velocity is the
     difference of positions from one frame to the next, acceleration that of velocities; shape is x, y and z of a hand's
     landmarks from its own wrist, in sizes of that hand.
-    normalise: positions are counted from the middle of the signer's "body", in its size, without a body from that of the
-    hands; or by mean and deviation of the whole "clip" (the notes' way, missing landmarks being zeros), or not ("none").
+    normalise: positions are counted from the middle of the signer's "body", in its size, without shoulders from that of all
+    landmarks; or by mean and deviation of the whole "clip" (the notes' way, missing landmarks being zeros), or not ("none").
+    None is larger than LIMIT.
     interpolate: a landmark that is missing for a while lies between where it was and will be, at an end of the clip where
     it is seen next, and only the flags say so. Without it, it lies at 0, as if it had moved there.
     trim: frames before the first hand and after the last one are left out.
@@ -54,7 +55,7 @@ class Preprocessor:
                 raise InputError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
         if not isinstance(sequence_length, int) or sequence_length < 2:
             raise InputError(f"sequence_length is {sequence_length!r}; expected a whole number of at least 2")
-        if not 0 < aspect < np.inf:
+        if not isinstance(aspect, (int, float)) or not 0 < aspect < np.inf:
             raise InputError(f"aspect is {aspect!r}; expected width / height of the pictures, as 1.78 for 16:9")
         self.sequence_length, self.landmarks, self.long_clips, self.layout = sequence_length, landmarks, long_clips, layout
         self.kinds, self.normalise, self.interpolate, self.trim, self.aspect = kinds, normalise, interpolate, trim, aspect
@@ -68,6 +69,8 @@ class Preprocessor:
         values = {"depth": 1, "shape": 0}
         self._width = sum(values.get(kind, 2) * len(self.selected) for kind in self._kinds)
         self._width += 3 * (21 - 1) * len(self._hands) * ("shape" in self._kinds)
+        if not self._width:
+            raise InputError(f"kinds is {kinds!r} and landmarks {landmarks!r}: the shape is that of hands, and there are none")
 
     def config(self):
         """Returns the arguments that make an equal Preprocessor, as plain values for a record."""
@@ -85,7 +88,8 @@ class Preprocessor:
         return self.features(self.points(frames, layout))
 
     def points(self, frames, layout):
-        """Returns the selected landmarks `(T', P, 3)` float32 of frames `(T, F)`, NaN where missing; T' < T where trimmed.
+        """Returns the selected landmarks `(T', P, 3)` float32 of frames `(T, F)`, in heights of the picture, NaN where missing;
+        T' < T where trimmed.
 
         Missing is what is not finite, or so large that it cannot be a coordinate, and a block that is zero throughout a
         frame: MediaPipe's files mark an undetected part so.
@@ -99,24 +103,24 @@ class Preprocessor:
             block = slice(indices[0], indices[-1] + 1)
             undetected = ~np.any(np.nan_to_num(points[:, block]), axis=(1, 2))
             points[undetected, block] = np.nan
+        if self.aspect != 1:
+            points *= np.float32([self.aspect, 1, self.aspect])
         if self.trim and self._hands:
             seen = ~np.isnan(points[:, self._hands[0].start : self._hands[-1].stop, 0]).all(axis=1)
             if seen.any():
-                points = points[seen.argmax() : len(seen) - seen[::-1].argmax()]
+                points = points[seen.argmax() : len(seen) - seen[::-1].argmax()].copy()
         return points
 
     def features(self, points):
-        """Returns `(L, D)` float32, all finite, from points `(T, P, 3)`: the features of each kind, 0 for a landmark that is
-        missing throughout, the flags of the blocks, and last `valid`: 1 on frames, 0 on padding.
+        """Returns `(L, D)` float32, all finite, from points `(T, P, 3)`: the features of each kind, 0 for what is missing
+        throughout, the flags of the blocks, and last `valid`: 1 on frames, 0 on padding.
 
         Normalised by the body, moving the signer in the picture (x, y) or changing the size changes nothing; neither do
         missing values elsewhere.
         """
-        if self.aspect != 1:
-            points = points * np.float32([self.aspect, 1, self.aspect])
         seen = ~np.isnan(points[:, :, 0])
         centre, scale = self._place(points, seen)
-        sizes = [_size(points[seen[:, hand].all(axis=1), hand]) for hand in self._hands]
+        sizes = [_size(points[seen[:, hand][:, [WRIST, KNUCKLE]].all(axis=1), hand]) for hand in self._hands]
         if self.interpolate:
             points = interpolated(points)
         if self.normalise == "clip":
@@ -186,16 +190,16 @@ def interpolated(points):
     before = np.maximum.accumulate(np.where(seen, frame, -1))
     after = np.minimum.accumulate(np.where(seen, frame, last + 1)[::-1])[::-1]
     before, after = np.where(before < 0, after, before).clip(max=last), np.where(after > last, before, after).clip(min=0)
-    share = ((frame - before) / np.maximum(after - before, 1)).astype(points.dtype)[:, :, None]
+    share = ((frame - before) / np.maximum(after - before, 1)).clip(0, 1).astype(points.dtype)[:, :, None]
     landmark = np.arange(points.shape[1])
     return points[before, landmark] * (1 - share) + points[after, landmark] * share
 
 
 def _size(hand):
-    """How far the middle finger's knuckle is from the wrist of a hand `(T, 21, 3)`, the median over the frames; 1 without
+    """How far the middle finger's knuckle is from the wrist of a hand `(T, 21, 3)`, the median over the frames; NaN without
     any."""
     if not len(hand):
-        return 1.0
+        return np.nan
     return max(np.median(np.linalg.norm(hand[:, KNUCKLE] - hand[:, WRIST], axis=1)), EPSILON)
 
 

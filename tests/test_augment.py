@@ -1,30 +1,48 @@
 """signlib.augment: seeded, gentle, and blind to nothing that was missing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from signlib import Augment, InputError
 from signlib.landmarks import mirror_permutation, select_landmarks
+from signlib.preprocess import resample
 
 SEEDS = range(8)
 LANDMARKS = select_landmarks("default")
-NOTHING = {"rotation": 0, "scale": 0, "speed": 0, "drop_frames": 0}
+NOTHING = {field.name: 0 for field in dataclasses.fields(Augment) if field.name != "landmarks"}
+GENTLE = {"shift": 0.05, "noise": 0.01, "mirror": 0.5, "drop_landmarks": 0.1}  # what is off by default
 
 
 def rng(seed):
     return np.random.default_rng(seed)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_same_seed_gives_the_same_change_and_another_seed_another(damaged_points, seed):
-    points, augment = damaged_points(20, seed), Augment(flip=0.5, landmarks=LANDMARKS)
+def only(**change):
+    """An Augment that makes one kind of change."""
+    return Augment(LANDMARKS, **NOTHING | change)
+
+
+def block(name):
+    """Indices of a block's points among the landmarks."""
+    return [i for i, (own, _) in enumerate(LANDMARKS) if own == name]
+
+
+@pytest.mark.parametrize("name", ["all", *NOTHING])
+def test_the_same_seed_gives_the_same_change_and_another_seed_another(damaged_points, name):
+    points = damaged_points(20)
+    change = {"rotation": 15, "mirror": 0.5, "drop_frames": 0.5, "drop_landmarks": 0.5}.get(name, 0.2)
+    augment = Augment(LANDMARKS, **GENTLE) if name == "all" else only(**{name: change})
     before = points.copy()
     points.flags.writeable = False
-    changed = augment(points, rng(seed))
-    np.testing.assert_array_equal(changed, augment(points, rng(seed)))
-    assert not np.array_equal(changed, augment(points, rng(seed + 100)), equal_nan=True)
-    assert changed.dtype == np.float32
-    assert changed.shape[1:] == points.shape[1:]
+    changes = [augment(points, rng(seed)) for seed in range(12)]
+    for seed, changed in enumerate(changes):
+        np.testing.assert_array_equal(changed, augment(points, rng(seed)))
+        assert changed.dtype == np.float32
+        assert changed.shape[1:] == points.shape[1:]
+    distinct = len({changed.tobytes() for changed in changes})
+    assert distinct >= {"mirror": 2, "speed": 5, "drop_frames": 5}.get(name, 12)
     np.testing.assert_array_equal(points, before)
 
 
@@ -40,7 +58,7 @@ def test_a_point_that_is_never_found_stays_missing_and_no_value_is_infinite(dama
     points = damaged_points(20, seed)
     points[:, 5] = points[:, 60:] = np.nan
     points[:8, 30] = points[12:, 30] = np.nan
-    changed = Augment(flip=0)(points, rng(seed))
+    changed = Augment(LANDMARKS, **GENTLE | {"mirror": 0, "drop_landmarks": 0}, crop=0, warp=0)(points, rng(seed))
     assert np.isnan(changed[:, 5]).all()
     assert np.isnan(changed[:, 60:]).all()
     assert not np.isinf(changed).any()
@@ -51,63 +69,155 @@ def test_a_point_that_is_never_found_stays_missing_and_no_value_is_infinite(dama
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_rotation_and_scale_alone_leave_each_missing_point_missing(damaged_points, seed):
+def test_what_moves_points_leaves_each_missing_point_missing_and_each_other_there(damaged_points, seed):
     points = damaged_points(20, seed)
-    changed = Augment(speed=0, drop_frames=0)(points, rng(seed))
+    changed = only(rotation=15, scale=0.2, shear=0.1, shift=0.1, noise=0.1)(points, rng(seed))
     np.testing.assert_array_equal(np.isnan(changed), np.isnan(points))
+    assert np.nanmin(np.abs(changed - points)) > 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_flipping_swaps_the_hands_and_flipping_twice_changes_nothing(damaged_points, make_frames, seed):
-    points, flip = damaged_points(9, seed), Augment(**NOTHING, flip=1, landmarks=LANDMARKS)
-    once = flip(points, rng(seed))
-    left = [i for i, (block, _) in enumerate(LANDMARKS) if block == "left_hand"]
-    right = [i for i, (block, _) in enumerate(LANDMARKS) if block == "right_hand"]
+def test_mirroring_swaps_the_hands_and_mirroring_twice_changes_nothing(damaged_points, seed):
+    points, mirror = damaged_points(9, seed), only(mirror=1)
+    once = mirror(points, rng(seed))
+    left, right = block("left_hand"), block("right_hand")
     np.testing.assert_allclose(once[:, left], points[:, right] * [-1, 1, 1], atol=1e-6)
     np.testing.assert_allclose(once[:, right], points[:, left] * [-1, 1, 1], atol=1e-6)
     np.testing.assert_allclose(once, points[:, mirror_permutation(LANDMARKS)] * [-1, 1, 1], atol=1e-6)
-    np.testing.assert_allclose(flip(once, rng(seed + 1)), points, atol=1e-6)
+    np.testing.assert_allclose(mirror(once, rng(seed + 1)), points, atol=1e-6)
 
 
-def test_flip_is_a_probability(damaged_points):
-    points, augment = damaged_points(3), Augment(**NOTHING, flip=0.25, landmarks=LANDMARKS)
-    flipped = sum(np.nanmean(augment(points, rng(seed))[:, :, 0]) < 0 for seed in range(400))
-    assert 70 < flipped < 130
+def test_mirror_is_a_probability(damaged_points):
+    points, augment = damaged_points(3), only(mirror=0.25)
+    mirrored = sum(np.nanmean(augment(points, rng(seed))[:, :, 0]) < 0 for seed in range(400))
+    assert 70 < mirrored < 130
 
 
-def test_flip_without_the_landmarks_or_of_the_whole_mesh_is_an_error(damaged_points):
+def test_no_clip_is_mirrored_unless_it_is_asked_for(damaged_points):
+    points = damaged_points(3)
+    assert all(np.nanmean(Augment(LANDMARKS)(points, rng(seed))[:, :, 0]) > 0 for seed in range(20))
+
+
+def test_mirroring_the_whole_mesh_is_an_error(damaged_points):
     with pytest.raises(InputError, match="no mirror image"):
-        Augment(flip=1, landmarks=select_landmarks("all"))(damaged_points(3, landmarks="all"), rng(0))
+        Augment(select_landmarks("all"), mirror=1)(damaged_points(3, landmarks="all"), rng(0))
 
 
 @pytest.mark.parametrize("length", [1, 2, 10, 50])
-def test_speed_changes_the_length_within_its_bounds(damaged_points, length):
-    points, augment = damaged_points(length), Augment(speed=0.2)
-    lengths = {len(augment(points, rng(seed))) for seed in range(60)}
+def test_speed_changes_the_length_within_its_bounds_and_keeps_both_ends(damaged_points, length):
+    points, augment = damaged_points(length), only(speed=0.2)
+    changes = [augment(points, rng(seed)) for seed in range(60)]
+    lengths = {len(changed) for changed in changes}
     assert min(lengths) >= max(2, round(length * 0.8))
     assert max(lengths) <= max(2, round(length * 1.2))
     assert len(lengths) > 1 or length <= 2
+    for changed in changes:
+        np.testing.assert_array_equal(changed[[0, -1]], points[[0, -1]])
+
+
+@pytest.mark.parametrize("length", [10, 50])
+def test_a_crop_cuts_frames_off_at_either_end_and_no_more_than_its_share(length):
+    time = np.linspace(0, 1, length, dtype=np.float32)[:, None, None] * np.ones((1, 91, 3), np.float32)
+    changes = [only(crop=0.2)(time, rng(seed)) for seed in range(60)]
+    first, last = np.array([changed[[0, -1], 0, 0] for changed in changes]).T
+    assert 0 <= first.min() < 0.05 and 0.15 < first.max() <= 0.2 + 1e-6
+    assert 0.8 - 1e-6 <= last.min() < 0.85 and 0.95 < last.max() <= 1
+    assert abs(np.corrcoef(first, last)[0, 1]) < 0.5  # each end by itself
+    for changed, start, end in zip(changes, first, last, strict=True):
+        assert len(changed) == pytest.approx((end - start) * (length - 1) + 1, abs=0.51)
+        assert np.diff(changed[:, 0, 0]) == pytest.approx((end - start) / (len(changed) - 1), abs=1e-5)  # at even steps
+
+
+def test_a_warp_hastens_one_end_and_slows_the_other_within_its_bounds():
+    time, first = np.linspace(0, 1, 41, dtype=np.float32)[:, None, None] * np.ones((1, 91, 3), np.float32), []
+    for seed in range(60):
+        changed = only(warp=0.4)(time, rng(seed))[:, 0, 0]
+        assert len(changed) == 41 and changed[[0, -1]].tolist() == [0, 1]
+        steps = np.diff(changed) * 40
+        assert steps + steps[::-1] == pytest.approx(2, abs=1e-3)  # as much slower at the end as faster at the start
+        assert (np.diff(steps) * np.sign(1 - steps[0]) > -1e-3).all()  # from one to the other without a jump
+        first.append(steps[0])
+    assert 0.6 <= min(first) < 0.7 and 1.3 < max(first) <= 1.4
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_the_shortest_clips_keep_two_frames_and_lie_between_their_ends(length):
+    time = np.linspace(0, 1, length, dtype=np.float32)[:, None, None] * np.ones((1, 91, 3), np.float32)
+    augment = only(crop=0.5, speed=0.5, warp=0.9)
+    for seed in range(60):
+        changed = augment(time, rng(seed))
+        assert 2 <= len(changed) <= max(2, round(1.5 * length))
+        assert changed.min() >= 0 and changed.max() <= 1
+        assert (np.diff(changed[:, 0, 0]) >= 0).all()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_rotation_and_scale_stay_within_their_bounds(seed):
     square = np.array([[[0, 0, 5], [1, 0, 5], [0, 1, 5]]] * 3, np.float32)
-    turned = Augment(rotation=10, scale=0, speed=0, drop_frames=0)(square, rng(seed))
+    turned = Augment(**NOTHING | {"rotation": 10})(square, rng(seed))
     a, b = turned[0, 1, :2], turned[0, 2, :2]
     assert np.hypot(*a) == pytest.approx(1, abs=1e-6)
     assert a @ b == pytest.approx(0, abs=1e-6)
     assert 0 < abs(np.degrees(np.arctan2(a[1], a[0]))) <= 10
-    stretched = Augment(rotation=0, scale=0.15, speed=0, drop_frames=0)(square, rng(seed))
+    stretched = Augment(**NOTHING | {"scale": 0.15})(square, rng(seed))
     assert 0.85 <= stretched[0, 1, 0] <= 1.15
     assert 0.85 <= stretched[0, 2, 1] <= 1.15
     assert stretched[0, 1, 0] != stretched[0, 2, 1]
-    assert (turned[:, :, 2] == 5).all()
+    assert stretched[0, 1, 1] == stretched[0, 2, 0] == 0
+    assert (turned[:, :, 2] == 5).all() and (stretched[:, :, 2] == 5).all()
 
 
-def test_dropped_frames_are_whole_frames_and_few(make_frames):
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shear_moves_x_by_y_and_y_by_x_within_its_bounds(seed):
+    square = np.array([[[0, 0, 5], [1, 0, 5], [0, 1, 5]]] * 3, np.float32)
+    sheared = Augment(**NOTHING | {"shear": 0.1})(square, rng(seed))
+    by_y, by_x = sheared[0, 2, 0], sheared[0, 1, 1]
+    assert 0 < abs(by_y) <= 0.1 and 0 < abs(by_x) <= 0.1 and by_y != by_x
+    assert sheared[0, 1, 0] == sheared[0, 2, 1] == 1
+    assert (sheared[:, :, 2] == 5).all()
+
+
+def test_a_shift_moves_each_block_as_a_whole_and_by_itself(damaged_points):
+    points, shifts = damaged_points(6), []
+    for seed in range(100):
+        moved = only(shift=0.1)(points, rng(seed)) - points
+        assert np.nanmax(np.abs(moved[:, :, 2])) == 0
+        for name in ("pose", "face", "left_hand", "right_hand"):
+            own = moved[:, block(name), :2]
+            assert np.nanmax(np.ptp(own[~np.isnan(own[:, :, 0])], axis=0)) < 1e-6
+            shifts.append(np.nanmean(own, axis=(0, 1)))
+    shifts = np.array(shifts).reshape(100, 8)  # x and y of four blocks
+    assert np.std(shifts, axis=0) == pytest.approx(0.1, rel=0.35)
+    assert np.abs(np.corrcoef(shifts.T) - np.eye(8)).max() < 0.5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_noise_differs_from_value_to_value_and_has_its_size(seed):
+    points = np.full((30, 91, 3), 0.5, np.float32)
+    noise = only(noise=0.02)(points, rng(seed)) - points
+    assert noise.std(axis=(0, 1)) == pytest.approx(0.02, rel=0.1)
+    assert abs(noise.mean()) < 0.002
+    assert len(np.unique(noise)) > 0.9 * noise.size
+
+
+def test_dropped_frames_are_whole_frames_and_few():
     points = np.ones((200, 91, 3), np.float32)
-    augment = Augment(rotation=0, scale=0, speed=0, drop_frames=0.2)
-    lost = np.array([np.isnan(augment(points, rng(seed))) for seed in range(50)])
+    lost = np.array([np.isnan(only(drop_frames=0.2)(points, rng(seed))) for seed in range(50)])
     assert (lost.all(axis=(2, 3)) == lost.any(axis=(2, 3))).all()
     assert 0.05 < lost.mean() < 0.15
     assert lost.mean(axis=(1, 2, 3)).max() < 0.3
+
+
+def test_dropped_landmarks_are_forgotten_throughout_and_few():
+    points = np.ones((5, 91, 3), np.float32)
+    lost = np.array([np.isnan(only(drop_landmarks=0.2)(points, rng(seed))) for seed in range(100)])
+    assert (lost.all(axis=(1, 3)) == lost.any(axis=(1, 3))).all()
+    assert 0.05 < lost.mean() < 0.15
+    assert lost.mean(axis=(1, 2, 3)).max() < 0.4
+    assert lost.any(axis=(0, 1, 3)).all()  # each landmark in some clip
+
+
+def test_resample_outside_a_point_that_was_seen_does_not_invent_it():
+    points = np.full((5, 1, 3), np.nan, np.float32)
+    points[2] = 1
+    assert np.isnan(resample(points, np.linspace(0, 4, 9))[:, 0, 0]).tolist() == [1, 1, 1, 0, 0, 0, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""Figures of merit against hand-made examples."""
+"""signlib.evaluate: figures of merit against hand-made examples, baselines against clips whose neighbours are known."""
 
 import numpy as np
 import pytest
@@ -28,6 +28,61 @@ def test_the_interval_is_wilsons():
 def test_confusions_have_the_truth_in_rows():
     matrix = evaluate.confusion_matrix(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 3)
     assert matrix.tolist() == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
+
+
+def moving(length, turns):
+    """`(length, 126)`: two hands that go round `turns` times, the same at any length."""
+    rng, angle = np.random.default_rng(0), 2 * np.pi * turns * np.linspace(0, 1, length)
+    way = np.stack([np.sin(angle), 1 - np.cos(angle), 0 * angle], axis=1)
+    return (rng.uniform(0.4, 0.6, (1, 42, 3)) + 0.1 * way[:, None]).reshape(length, 126)
+
+
+def of_signs(write_tree, folder, recordings, preprocessor=None, **options):
+    """A KeypointGenerator of the clips {path: frames}, `sign/clip/0.npy` and on."""
+    tree = {f"{path}/{t}.npy": frame for path, frames in recordings.items() for t, frame in enumerate(frames)}
+    clips = signlib.load_clips(write_tree(folder, tree))
+    preprocessor = preprocessor or signlib.Preprocessor(20, layout="126")
+    return signlib.KeypointGenerator(clips, preprocessor, ["many", "once"], **options)
+
+
+def test_a_clip_at_another_speed_is_nearest_to_its_own_sign(tmp_path, write_tree):
+    train = {"once/a": moving(14, 1), "many/b": moving(7, 2), "many/c": moving(6, 2)}
+    val = {"once/d": moving(7, 1), "many/e": moving(14, 2), "once/f": moving(30, 1)}
+    correct = {}
+    for name, options in {
+        "usual": {},
+        "notes": {"kinds": "position", "long_clips": "truncate", "sequence_length": 10},
+        "motion": {"kinds": "velocity"},
+    }.items():
+        preprocessor = signlib.Preprocessor(**{"sequence_length": 20, "layout": "126"} | options)
+        a, b = (of_signs(write_tree, tmp_path / name / part, recordings, preprocessor) for part, recordings in
+                (("train", train), ("val", val)))  # fmt: skip
+        correct = evaluate.baselines(a, b)
+        assert correct["nearest neighbour"].tolist() == [True, True, True], name  # whatever features the model has
+        assert correct["most frequent gloss"].tolist() == [clip.gloss == "many" for clip in b.clips]
+
+
+def test_signs_that_are_held_still_are_told_apart_by_the_hands(tmp_path, write_tree):
+    rng = np.random.default_rng(0)
+    hands = {"once": rng.uniform(0.4, 0.6, 126), "many": rng.uniform(0.4, 0.6, 126)}
+    train, val = ({f"{gloss}/{i}": hands[gloss] + rng.normal(0, 0.01, (6 + i, 126)) for gloss in hands for i in takes}
+                  for takes in ((1, 2), (3, 4)))  # fmt: skip
+    a, b = of_signs(write_tree, tmp_path / "train", train), of_signs(write_tree, tmp_path / "val", val)
+    assert evaluate.baselines(a, b)["nearest neighbour"].all()
+
+
+def test_baselines_know_nothing_of_augmentation_mixup_and_order(tmp_path, write_tree):
+    recordings = {f"{'many' if i % 3 else 'once'}/{i}": moving(6 + i, i / 4) for i in range(9)}
+    changes = {"augment": signlib.Augment(rotation=180, scale=0.9), "mixup": 1.0, "batch_size": 2, "shuffle": True}
+    plain = of_signs(write_tree, tmp_path, recordings, shuffle=False)
+    changed = of_signs(write_tree, tmp_path, recordings, **changes)
+    for epoch in (0, 1):
+        changed.epoch = epoch
+        correct = evaluate.baselines(changed, changed)
+        assert correct["nearest neighbour"].all()  # an exact copy is found
+        correct = evaluate.baselines(changed, plain)
+        assert correct["nearest neighbour"].all()
+        assert correct["most frequent gloss"].tolist() == [clip.gloss == "many" for clip in plain.clips]
 
 
 def test_baselines_and_predictions_over_real_batches(tmp_path, write_clips):

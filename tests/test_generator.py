@@ -13,7 +13,7 @@ pytestmark = pytest.mark.stack
 GLOSSES = {f"{i:05d}": ["book", "drink", "tea"][i % 3] for i in range(11)}
 CLASSES = ["book", "drink", "tea"]
 PREPROCESS = Preprocessor(8, "hands")
-AUGMENT = Augment()
+AUGMENT = Augment(PREPROCESS.selected, mirror=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,91 @@ def test_augmentation_of_a_clip_does_not_depend_on_its_place(clips):
     two = by_id(generator(clips[::-1], augment=AUGMENT, batch_size=3, shuffle=False))
     assert one.keys() == two.keys()
     assert all(np.array_equal(one[video_id], two[video_id]) for video_id in one)
+
+
+@pytest.fixture(scope="module")
+def own_signs(tmp_path_factory, write_clips):
+    """Nine clips, each of its own gloss, so that a mixed label tells which clips are in it."""
+    return load_clips(write_clips(tmp_path_factory.mktemp("own"), {f"{i:05d}": f"sign {i}" for i in range(9)}, length=4))
+
+
+def mixed(clips, mixup=1.0, **options):
+    """A generator that mixes up the clips of `own_signs`, four to a batch."""
+    options = {"batch_size": 4, "augment": AUGMENT, "seed": 7} | options
+    return KeypointGenerator(clips, PREPROCESS, [f"sign {i}" for i in range(9)], mixup=mixup, **options)
+
+
+@pytest.mark.parametrize("augment", [None, AUGMENT], ids=["plain", "augment"])
+def test_mixup_mixes_features_and_labels_of_two_clips_of_a_batch_in_one_share(own_signs, augment):
+    plain, mixing, mixtures = mixed(own_signs, 0, augment=augment), mixed(own_signs, augment=augment), 0
+    for epoch in range(4):
+        for before, after in zip(epoch_of(plain, epoch), epoch_of(mixing, epoch), strict=True):
+            (pure, one_hot), (features, labels), own = before, after, before[1].argmax(axis=1)
+            assert features.dtype == labels.dtype == np.float32
+            np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+            for row in range(len(features)):
+                assert one_hot[row, own[row]] == 1
+                share = labels[row, own[row]]
+                others = set(np.flatnonzero(labels[row])) - {own[row]}
+                assert share > 0 and len(others) <= 1 and others <= set(own)  # nothing from outside the batch
+                other = own.tolist().index(others.pop()) if others else row
+                mixture = np.zeros_like(pure[row])
+                for frame in range(8):
+                    mixture[frame] = share * pure[row, frame] + (1 - share) * pure[other, frame]
+                    mixture[frame, -1] = max(pure[row, frame, -1], pure[other, frame, -1])
+                np.testing.assert_allclose(features[row], mixture, atol=1e-5)
+                mixtures += other != row
+    assert mixtures > 12
+
+
+def test_mixup_of_clips_of_different_lengths_is_valid_where_either_is(own_signs):
+    seen = set()
+    for (pure, _), (features, _) in zip(epoch_of(mixed(own_signs, 0)), epoch_of(mixed(own_signs)), strict=True):
+        assert set(features[:, :, -1].ravel()) <= {0.0, 1.0}
+        longer = features[:, :, -1].sum(axis=1) - pure[:, :, -1].sum(axis=1)
+        assert (longer >= 0).all()
+        seen |= set(longer > 0)
+    assert seen == {False, True}
+
+
+def test_alpha_says_how_far_clips_are_mixed(own_signs):
+    def shares(alpha):
+        labels = np.concatenate(
+            [label for epoch in range(20) for _, label in epoch_of(mixed(own_signs, alpha, augment=None), epoch)]
+        )
+        return labels[(labels > 0) & (labels < 1)]
+
+    assert shares(10.0).std() < 0.15
+    assert shares(1.0).std() == pytest.approx(0.29, abs=0.05)  # every share is as likely as any other
+    assert shares(0.2).std() > 0.35
+
+
+def test_mixup_follows_from_seed_epoch_and_batch_alone(own_signs):
+    batches = mixed(own_signs)
+    first, second = epoch_of(batches, 0), epoch_of(batches, 1)
+    assert not same(first, second)
+    batches.epoch = 1
+    assert same([batches[i] for i in (2, 0, 1)], [second[i] for i in (2, 0, 1)])
+    assert same(epoch_of(mixed(own_signs), 0), first)
+    in_order = [
+        epoch_of(mixed(own_signs, augment=None, shuffle=False, seed=seed), epoch) for seed, epoch in ((7, 0), (7, 1), (8, 0))
+    ]
+    shares = [np.concatenate([labels.max(axis=1) for _, labels in batches]) for batches in in_order]
+    assert not any(np.array_equal(shares[a], shares[b]) for a, b in ((0, 1), (0, 2), (1, 2)))  # it does not hang on the order
+    assert not np.array_equal(shares[0][:4], shares[0][4:8])
+    assert len(set(shares[0])) > 5  # one for each clip
+
+
+def test_points_are_those_of_the_files_and_are_kept(clips):
+    batches, reading = generator(clips, augment=AUGMENT, mixup=0.5), generator(clips, cache_bytes=0)
+    for epoch in (0, 1):
+        epoch_of(batches, epoch)  # neither augmentation nor mixup touches what is kept
+        for i, clip in enumerate(clips):
+            points = PREPROCESS.points(np.load(clip.path), "1629")
+            np.testing.assert_array_equal(batches.points(i), points)
+            np.testing.assert_array_equal(reading.points(i), points)
+            assert batches.points(i) is batches.points(i)
+            assert reading.points(i) is not reading.points(i)
 
 
 @pytest.mark.parametrize("seed", range(5))
