@@ -1,6 +1,6 @@
 """What each step from the notes' pipeline to the `accurate` recipe brings, one change at a time, on any data.
 
-python benchmarks/accuracy.py --data DIR --split official          ten rows, two seeds, about five minutes each at most
+python benchmarks/accuracy.py --data DIR --split official          ten rows, two seeds, five minutes each at most
 python benchmarks/accuracy.py --recipes none lstm accurate --seeds 0 1 2 --data DIR      recipes as they are, whole length
 python benchmarks/accuracy.py --small                              two rows, two epochs: continuous integration
 
@@ -37,7 +37,19 @@ LADDER = {  # row: what changes from the row before; all else as in the notes
     "relative to the body": {"NORMALISE": "body", "FEATURES": "position"},
     "interpolated, trimmed": {"INTERPOLATE": True, "TRIM": True},
     "hand shape, velocity": {"FEATURES": "position+shape+velocity"},
-    "augmented": {"AUGMENT": True},
+    "augmented: the defaults": {"AUGMENT": True},
+    "AdamW, cosine, smoothing, average": {
+        **{"EPOCHS": 80, "PATIENCE": 80, "MONITOR": "val_accuracy", "LEARNING_RATE": 2e-3, "SCHEDULE": "cosine"},
+        **{"WARMUP_EPOCHS": 5, "WEIGHT_DECAY": 0.05, "L2_REGULARIZATION": 0.0, "LABEL_SMOOTHING": 0.1, "EMA": 0.99},
+    },
+    "stretched to 32 frames": {"SEQUENCE_LENGTH": 32, "LONG_CLIPS": "stretch"},
+    "two bidirectional layers": {"ARCHITECTURE": "bilstm"},
+    "convolutions and attention": {
+        "ARCHITECTURE": "conv_transformer",
+        "EPOCHS": 60,
+        "LEARNING_RATE": 1e-3,
+        "DROPOUT_RATE": 0.7,
+    },
 }
 SMALL = {"EPOCHS": 2}
 

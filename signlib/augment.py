@@ -21,12 +21,12 @@ class Augment:
 
     landmarks: tuple = ()
     mirror: float = 0.0  # probability; left and right exchanged, as a left-handed signer does it
-    rotation: float = 15.0  # largest angle, degrees
-    scale: float = 0.2  # largest relative change of width and of height, independently
-    shear: float = 0.1  # largest shift of x by y, and of y by x
+    rotation: float = 20.0  # largest angle, degrees
+    scale: float = 0.15  # largest relative change of width and of height, independently
+    shear: float = 0.2  # largest shift of x by y, and of y by x
     shift: float = 0.0  # of each block by itself, standard deviation in sizes of the picture; the whole is centred anyway
     speed: float = 0.2  # largest relative change of the number of frames
-    warp: float = 0.3  # largest relative change of speed at the start, with the opposite one at the end
+    warp: float = 0.4  # largest relative change of speed at the start, with the opposite one at the end
     crop: float = 0.15  # share of the frames that is cut off at either end, at most
     drop_frames: float = 0.05  # share of frames that are forgotten, at most, as a detector loses some
     drop_landmarks: float = 0.0  # share of landmarks that are forgotten throughout, at most
@@ -34,7 +34,9 @@ class Augment:
 
     def __post_init__(self):
         if not (0 <= self.crop <= 0.5 and 0 <= self.warp <= 1 and 0 <= self.speed < 1):
-            raise InputError(f"crop {self.crop}, warp {self.warp}, speed {self.speed}: expected at most 0.5 and 1, and less than 1")
+            raise InputError(
+                f"crop {self.crop}, warp {self.warp}, speed {self.speed}: expected at most 0.5 and 1, and less than 1"
+            )
 
     def __call__(self, points, rng):
         """Returns a changed copy of points `(T, P, 3)`, NaN = missing; T' is at least 2."""

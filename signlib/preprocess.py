@@ -10,8 +10,9 @@ FARTHEST = 1e9  # no picture has coordinates beyond it; squares and sums of smal
 LIMIT = 10.0  # normalised coordinates are cut here: an arm is about 2 shoulder widths long, more is a tracking error
 HANDS = ("left_hand", "right_hand")
 WRIST, KNUCKLE = 0, 9  # of the middle finger: as far apart as a hand is large, however the fingers are bent
+TIPS, INDEX, LITTLE = (4, 8, 12, 16, 20), 5, 17  # of the fingers; knuckles at the edges of the palm
 MOTION = 3.0  # gain of velocity and acceleration, which in wlasl300 vary by a third of what positions do
-KINDS = ("position", "depth", "shape", "velocity", "acceleration")
+KINDS = ("position", "depth", "shape", "distance", "direction", "velocity", "acceleration")
 NORMALISE, LONG_CLIPS = ("body", "clip", "none"), ("resample", "truncate", "stretch")
 
 
@@ -25,7 +26,8 @@ class Preprocessor:
     layout: of the clips, where it is known: landmarks that it does not hold are then left out of "default" and "all".
     kinds: of features, some of KINDS joined by "+". Position is x and y of each landmark, depth its z; velocity is the
     difference of positions from one frame to the next, acceleration that of velocities; shape is x, y and z of a hand's
-    landmarks from its own wrist, in sizes of that hand.
+    landmarks from its own wrist, in sizes of that hand, distance how far wrist and finger tips are from each other, direction
+    where the palm and the middle finger's knuckle point (unit vectors).
     normalise: positions are counted from the middle of the signer's "body", in its size, without shoulders from that of all
     landmarks; or by mean and deviation of the whole "clip" (the notes' way, missing landmarks being zeros), or not ("none").
     None is larger than LIMIT.
@@ -66,11 +68,10 @@ class Preprocessor:
             self.blocks.setdefault(block, []).append(index)
         self._shoulders = [self.selected.index(s) for s in (LEFT_SHOULDER, RIGHT_SHOULDER) if s in self.selected]
         self._hands = [slice(self.blocks[hand][0], self.blocks[hand][-1] + 1) for hand in HANDS if hand in self.blocks]
-        values = {"depth": 1, "shape": 0}
-        self._width = sum(values.get(kind, 2) * len(self.selected) for kind in self._kinds)
-        self._width += 3 * (21 - 1) * len(self._hands) * ("shape" in self._kinds)
+        nothing = np.zeros((1, len(self.selected), 3), np.float32)
+        self._width = sum(value.size for value in self._values(nothing, 0, 1, [1] * len(self._hands)))
         if not self._width:
-            raise InputError(f"kinds is {kinds!r} and landmarks {landmarks!r}: the shape is that of hands, and there are none")
+            raise InputError(f"kinds is {kinds!r} and landmarks {landmarks!r}: that is about hands, and there are none")
 
     def config(self):
         """Returns the arguments that make an equal Preprocessor, as plain values for a record."""
@@ -129,20 +130,32 @@ class Preprocessor:
         points = resample(points, moments)
         seen = seen[np.floor(moments).astype(int)] | seen[np.ceil(moments).astype(int)]
 
-        position = np.clip((points - centre) / scale, -LIMIT, LIMIT)
-        velocity = MOTION * np.diff(position[:, :, :2], axis=0, prepend=position[:1, :, :2])
-        values = {"position": [position[:, :, :2]], "depth": [position[:, :, 2]], "velocity": [velocity]}
-        values["acceleration"] = [np.diff(velocity, axis=0, prepend=velocity[:1])]
-        hands = [points[:, hand] for hand in self._hands]
-        shapes = [(hand[:, 1:] - hand[:, :1]) / size for hand, size in zip(hands, sizes, strict=True)]
-        values["shape"] = [np.clip(shape, -LIMIT, LIMIT) for shape in shapes]
-        rows = [value.reshape(len(points), -1) for kind in self._kinds for value in values[kind]]
+        rows = [value.reshape(len(points), -1) for value in self._values(points, centre, scale, sizes)]
         rows += [seen[:, indices].any(axis=1, keepdims=True) for indices in self.blocks.values()]
 
         features = np.zeros(self.output_shape, np.float32)
         features[: len(points), :-1] = np.nan_to_num(np.concatenate(rows, axis=1))
         features[: len(points), -1] = 1
         return features
+
+    def _values(self, points, centre, scale, sizes):
+        """The features of each kind, arrays of `T` rows, from points `(T, P, 3)` without what is missing for a while."""
+        position = np.clip((points - centre) / scale, -LIMIT, LIMIT)
+        velocity = MOTION * np.diff(position[:, :, :2], axis=0, prepend=position[:1, :, :2])
+        acceleration = np.diff(velocity, axis=0, prepend=velocity[:1])
+        values = {"position": [position[:, :, :2]], "depth": [position[:, :, 2]], "velocity": [velocity]}
+        values |= {"acceleration": [acceleration], "shape": [], "distance": [], "direction": []}
+        for hand, size in zip(self._hands, sizes, strict=True):
+            hand = np.clip((points[:, hand] - points[:, hand][:, :1]) / size, -LIMIT, LIMIT)
+            values["shape"].append(hand[:, 1:])
+            if "distance" in self._kinds:
+                a, b = np.triu_indices(1 + len(TIPS), 1)
+                ends = hand[:, (WRIST, *TIPS)]
+                values["distance"].append(np.linalg.norm(ends[:, a] - ends[:, b], axis=2))
+            if "direction" in self._kinds:
+                arrows = np.stack([np.cross(hand[:, INDEX], hand[:, LITTLE]), hand[:, KNUCKLE]], axis=1)
+                values["direction"].append(arrows / (np.linalg.norm(arrows, axis=2, keepdims=True) + EPSILON))
+        return [value for kind in self._kinds for value in values[kind]]
 
     def _place(self, points, seen):
         """What is subtracted from points `(T, P, 3)`, and what they are then divided by."""

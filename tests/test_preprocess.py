@@ -76,7 +76,7 @@ def oracle(
     size = {}
     for hand in hands:
         lengths = [math.dist(f[hand, 0], f[hand, 9]) for f in clip if (hand, 0) in f and (hand, 9) in f]
-        size[hand] = max(1e-3, statistics.median(lengths)) if lengths else 1
+        size[hand] = max(1e-3, statistics.median(lengths)) if lengths else None
 
     if interpolate:
         for landmark in chosen:
@@ -121,15 +121,24 @@ def oracle(
             "position": [now.get(key, (0, 0))[k] for key in chosen for k in (0, 1)],
             "depth": [now.get(key, (0, 0, 0))[2] for key in chosen],
             "shape": [],
+            "distance": [],
+            "direction": [],
             "velocity": [change.get(key, (0, 0))[k] for key in chosen for k in (0, 1)],
             "acceleration": [
                 change[key][k] - past[key][k] if key in change and key in past else 0 for key in chosen for k in (0, 1)
             ],
         }
         for hand in hands:
+            there = [i for i in range(21) if size[hand] and (hand, 0) in f and (hand, i) in f]
+            own = {i: [cut((f[hand, i][k] - f[hand, 0][k]) / size[hand]) for k in (0, 1, 2)] for i in there}
             for i in range(1, 21):
-                there = (hand, 0) in f and (hand, i) in f
-                rows["shape"] += [cut((f[hand, i][k] - f[hand, 0][k]) / size[hand]) if there else 0 for k in (0, 1, 2)]
+                rows["shape"] += own.get(i, [0, 0, 0])
+            ends = [0, 4, 8, 12, 16, 20]
+            for i, end in enumerate(ends):
+                rows["distance"] += [math.dist(own[end], own[e]) if end in own and e in own else 0 for e in ends[i + 1 :]]
+            (a, b, c), (u, v, w) = own.get(5, [0, 0, 0]), own.get(17, [0, 0, 0])
+            for x, y, z in ((b * w - c * v, c * u - a * w, a * v - b * u), own.get(9, [0, 0, 0])):
+                rows["direction"] += [value / (math.hypot(x, y, z) + 1e-3) for value in (x, y, z)]
         row = [value for kind in rows if kind in kinds.split("+") for value in rows[kind]]
         features.append([*row, *(float(block in seen[t]) for block in blocks), 1.0])
     features += [[0.0] * len(features[0])] * (sequence_length - len(features))
@@ -162,7 +171,8 @@ def parted(preprocess, clip, layout="1629"):
     """The features of a clip by their kinds, `flags` and `valid`; positions, velocities, accelerations `(L, P, 2)`."""
     features, points = preprocess(clip, layout), len(preprocess.selected)
     hands = sum(hand in preprocess.blocks for hand in HANDS)
-    widths = {"position": 2 * points, "depth": points, "shape": 60 * hands, "velocity": 2 * points}
+    widths = {"position": 2 * points, "depth": points, "shape": 60 * hands, "distance": 15 * hands}
+    widths |= {"direction": 6 * hands, "velocity": 2 * points}
     widths |= {"acceleration": 2 * points, "flags": len(preprocess.blocks), "valid": 1}
     parts = {}
     for kind in [*(kind for kind in KINDS if kind in preprocess.kinds.split("+")), "flags", "valid"]:
@@ -286,6 +296,20 @@ def test_one_missing_value_removes_its_point_and_no_other(make_frames, seed, len
         assert not damaged[~same][:, ~others].any()
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_turning_a_hand_leaves_its_distances_and_turns_its_directions(make_frames, seed):
+    clip, preprocess = make_frames(12, seed), Preprocessor(12, "hands", kinds="distance+direction")
+    turned, angle = clip.copy(), np.random.default_rng(seed).uniform(0.5, 2)
+    turn = np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    in_frames(turned, "left_hand")[:] = in_frames(clip, "left_hand") @ turn
+    before, after = parted(preprocess, clip), parted(preprocess, turned)
+    np.testing.assert_allclose(after["distance"], before["distance"], atol=1e-4)
+    arrows = before["direction"].reshape(12, 2, 2, 3)
+    np.testing.assert_allclose(np.linalg.norm(arrows, axis=3), 1, atol=0.01)
+    arrows[:, 0] = arrows[:, 0] @ turn
+    np.testing.assert_allclose(after["direction"].reshape(12, 2, 2, 3), arrows, atol=1e-4)
+
+
 @pytest.mark.parametrize("frames", [slice(4, 5), slice(None)], ids=["one frame", "throughout"])
 def test_a_missing_landmark_of_a_hand_changes_no_other_feature(make_frames, frames):
     clip, preprocess, tip = make_frames(10), Preprocessor(12, "hands+pose", kinds=EVERYTHING), 20
@@ -293,7 +317,7 @@ def test_a_missing_landmark_of_a_hand_changes_no_other_feature(make_frames, fram
     in_frames(lost, "left_hand")[frames, tip] = np.nan
     before, after = parted(preprocess, clip), parted(preprocess, lost)
     before["shape"], after["shape"] = before["shape"].reshape(12, 40, 3), after["shape"].reshape(12, 40, 3)
-    for kind in KINDS:
+    for kind in set(KINDS) - {"distance", "direction"}:
         own = tip - 1 if kind == "shape" else preprocess.selected.index(("left_hand", tip))
         assert not np.array_equal(after[kind][:, own], before[kind][:, own])
         np.testing.assert_array_equal(np.delete(after[kind], own, axis=1), np.delete(before[kind], own, axis=1))
@@ -566,7 +590,8 @@ def test_huge_values_give_bounded_features_without_a_warning(huge, normalise, op
     clip = np.random.default_rng(0).choice([-huge, huge, 0.5, np.nan], (40, 1629))
     for length in (5, 40):
         parts = parted(Preprocessor(12, normalise=normalise, kinds=EVERYTHING, **options), clip[:length])
-        for kind, bound in {"position": 10, "depth": 10, "shape": 10, "velocity": 60, "acceleration": 120}.items():
+        bounds = {"position": 10, "depth": 10, "shape": 10, "distance": 35, "direction": 1, "velocity": 60, "acceleration": 120}
+        for kind, bound in bounds.items():
             assert np.isfinite(parts[kind]).all()
             assert np.abs(parts[kind]).max() <= bound
 
@@ -623,6 +648,7 @@ def test_resample_at_the_frames_themselves_changes_nothing(damaged_points, seed)
 
 
 SIZES = {"position": (2, 0), "depth": (1, 0), "shape": (0, 60), "velocity": (2, 0), "acceleration": (2, 0)}
+SIZES |= {"distance": (0, 15), "direction": (0, 6)}
 
 
 @pytest.mark.parametrize("kinds", [*KINDS, "position+shape+velocity", EVERYTHING])
@@ -788,9 +814,12 @@ def test_what_comes_in_is_not_modified(make_frames, landmarks):
         ({"normalise": "face"}, "normalise is 'face'; expected one of body, clip, none"),
         (
             {"kinds": "position+speed"},
-            "'position\\+speed': unknown kind 'speed'; expected some of position, depth, shape, velo",
+            "'position\\+speed': unknown kind 'speed'; expected some of position, depth, shape, dist",
         ),
-        ({"kinds": ""}, "unknown kind ''; expected some of position, depth, shape, velocity, acceleration joined"),
+        (
+            {"kinds": ""},
+            "unknown kind ''; expected some of position, depth, .*, velocity, acceleration joined",
+        ),
         ({"aspect": 0}, "aspect is 0; expected width / height of the pictures, as 1.78 for 16:9"),
         ({"aspect": -1.5}, "aspect is -1.5; expected width / height"),
         ({"aspect": math.nan}, "aspect is nan; expected width / height"),
