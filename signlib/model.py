@@ -9,7 +9,7 @@ from signlib.errors import InputError
 
 ops, layers = keras.ops, keras.layers
 
-CHANNELS, KERNEL, HEADS = 192, 11, 4  # of conv_transformer; a kernel of 11 frames of 64 spans a sixth of a clip
+CHANNELS, KERNEL, HEADS = 192, 7, 4  # of conv_transformer; 7 of 32 frames see as much of a clip as 11 of 64 and more
 
 
 @keras.saving.register_keras_serializable("signlib")

@@ -11,8 +11,9 @@ LIMIT = 10.0  # normalised coordinates are cut here: an arm is about 2 shoulder 
 HANDS = ("left_hand", "right_hand")
 WRIST, KNUCKLE = 0, 9  # of the middle finger: as far apart as a hand is large, however the fingers are bent
 TIPS, INDEX, LITTLE = (4, 8, 12, 16, 20), 5, 17  # of the fingers; knuckles at the edges of the palm
-MOTION = 3.0  # gain of velocity and acceleration, which in wlasl300 vary by a third of what positions do
-KINDS = ("position", "depth", "shape", "distance", "direction", "velocity", "acceleration")
+MIDDLE = np.float32(0.5)  # of the picture, in x and in y
+GAIN = 3.0  # of velocity, acceleration and place, which in wlasl300 vary by a third of what positions do
+KINDS = ("position", "depth", "place", "shape", "distance", "direction", "velocity", "acceleration")
 NORMALISE, LONG_CLIPS = ("body", "clip", "none"), ("resample", "truncate", "stretch")
 
 
@@ -25,9 +26,10 @@ class Preprocessor:
     resamples shorter ones as well, so that neither their speed nor their frame rate counts.
     layout: of the clips, where it is known: landmarks that it does not hold are then left out of "default" and "all".
     kinds: of features, some of KINDS joined by "+". Position is x and y of each landmark, depth its z; velocity is the
-    difference of positions from one frame to the next, acceleration that of velocities; shape is x, y and z of a hand's
-    landmarks from its own wrist, in sizes of that hand, distance how far wrist and finger tips are from each other, direction
-    where the palm and the middle finger's knuckle point (unit vectors).
+    difference of positions from one frame to the next, acceleration that of velocities. Of each hand, shape is x, y and z of
+    its landmarks from its own wrist, in its own size; distance how far its wrist and finger tips are from each other;
+    direction where its palm and its middle knuckle point, as unit vectors; place where its wrist is in the picture: the one
+    kind that moves with the camera, and all that tells a chin from a chest where there are hands alone.
     normalise: positions are counted from the middle of the signer's "body", in its size, without shoulders from that of all
     landmarks; or by mean and deviation of the whole "clip" (the notes' way, missing landmarks being zeros), or not ("none").
     None is larger than LIMIT.
@@ -105,7 +107,8 @@ class Preprocessor:
             undetected = ~np.any(np.nan_to_num(points[:, block]), axis=(1, 2))
             points[undetected, block] = np.nan
         if self.aspect != 1:
-            points *= np.float32([self.aspect, 1, self.aspect])
+            points[:, :, 0] = (points[:, :, 0] - MIDDLE) * self.aspect + MIDDLE
+            points[:, :, 2] *= self.aspect
         if self.trim and self._hands:
             seen = ~np.isnan(points[:, self._hands[0].start : self._hands[-1].stop, 0]).all(axis=1)
             if seen.any():
@@ -116,8 +119,8 @@ class Preprocessor:
         """Returns `(L, D)` float32, all finite, from points `(T, P, 3)`: the features of each kind, 0 for what is missing
         throughout, the flags of the blocks, and last `valid`: 1 on frames, 0 on padding.
 
-        Normalised by the body, moving the signer in the picture (x, y) or changing the size changes nothing; neither do
-        missing values elsewhere.
+        Normalised by the body, moving the signer in the picture (x, y) or changing the size changes nothing but the place;
+        neither do missing values elsewhere.
         """
         seen = ~np.isnan(points[:, :, 0])
         centre, scale = self._place(points, seen)
@@ -141,11 +144,12 @@ class Preprocessor:
     def _values(self, points, centre, scale, sizes):
         """The features of each kind, arrays of `T` rows, from points `(T, P, 3)` without what is missing for a while."""
         position = np.clip((points - centre) / scale, -LIMIT, LIMIT)
-        velocity = MOTION * np.diff(position[:, :, :2], axis=0, prepend=position[:1, :, :2])
+        velocity = GAIN * np.diff(position[:, :, :2], axis=0, prepend=position[:1, :, :2])
         acceleration = np.diff(velocity, axis=0, prepend=velocity[:1])
         values = {"position": [position[:, :, :2]], "depth": [position[:, :, 2]], "velocity": [velocity]}
-        values |= {"acceleration": [acceleration], "shape": [], "distance": [], "direction": []}
+        values |= {"acceleration": [acceleration], "place": [], "shape": [], "distance": [], "direction": []}
         for hand, size in zip(self._hands, sizes, strict=True):
+            values["place"].append(np.clip(GAIN * (points[:, hand][:, WRIST, :2] - MIDDLE), -LIMIT, LIMIT))
             hand = np.clip((points[:, hand] - points[:, hand][:, :1]) / size, -LIMIT, LIMIT)
             values["shape"].append(hand[:, 1:])
             if "distance" in self._kinds:

@@ -50,11 +50,11 @@ def oracle(
             with np.errstate(over="ignore"):
                 x, y, z = (float(np.float32(v)) for v in frame[start : start + 3])
             if all(map(math.isfinite, (x, y, z))):
-                found[block, i] = (aspect * x, y, aspect * z)
+                found[block, i] = (x, y, z)
         for block in blocks:
             if not any(any(xyz) for (b, _), xyz in found.items() if b == block):
                 found = {landmark: xyz for landmark, xyz in found.items() if landmark[0] != block}
-        clip.append(found)
+        clip.append({landmark: (aspect * (x - 0.5) + 0.5, y, aspect * z) for landmark, (x, y, z) in found.items()})
 
     with_hands = [t for t, f in enumerate(clip) if any(b in HANDS for b, _ in f)]
     if trim and with_hands:
@@ -120,6 +120,7 @@ def oracle(
         rows = {
             "position": [now.get(key, (0, 0))[k] for key in chosen for k in (0, 1)],
             "depth": [now.get(key, (0, 0, 0))[2] for key in chosen],
+            "place": [cut(3 * (f[hand, 0][k] - 0.5)) if (hand, 0) in f else 0 for hand in hands for k in (0, 1)],
             "shape": [],
             "distance": [],
             "direction": [],
@@ -172,7 +173,7 @@ def parted(preprocess, clip, layout="1629"):
     features, points = preprocess(clip, layout), len(preprocess.selected)
     hands = sum(hand in preprocess.blocks for hand in HANDS)
     widths = {"position": 2 * points, "depth": points, "shape": 60 * hands, "distance": 15 * hands}
-    widths |= {"direction": 6 * hands, "velocity": 2 * points}
+    widths |= {"direction": 6 * hands, "place": 2 * hands, "velocity": 2 * points}
     widths |= {"acceleration": 2 * points, "flags": len(preprocess.blocks), "valid": 1}
     parts = {}
     for kind in [*(kind for kind in KINDS if kind in preprocess.kinds.split("+")), "flags", "valid"]:
@@ -239,7 +240,7 @@ def test_moving_or_resizing_the_signer_changes_nothing(make_frames, seed, body):
     landmarks, size = "hands" if body == "hands alone" else "default", rng.uniform(0.3, 3)
     resized = clip.reshape(len(clip), 543, 3) * size
     resized[:, :, :2] += rng.uniform(-1, 1, 2)
-    preprocess = Preprocessor(16, landmarks, kinds=EVERYTHING)
+    preprocess = Preprocessor(16, landmarks, kinds=EVERYTHING.replace("place+", ""))  # which is that of the picture
     features = preprocess(clip, "1629")
     assert np.abs(features[:, :-5]).max() > 0.5
     np.testing.assert_allclose(preprocess(resized.reshape(clip.shape), "1629"), features, atol=1e-4)
@@ -317,7 +318,7 @@ def test_a_missing_landmark_of_a_hand_changes_no_other_feature(make_frames, fram
     in_frames(lost, "left_hand")[frames, tip] = np.nan
     before, after = parted(preprocess, clip), parted(preprocess, lost)
     before["shape"], after["shape"] = before["shape"].reshape(12, 40, 3), after["shape"].reshape(12, 40, 3)
-    for kind in set(KINDS) - {"distance", "direction"}:
+    for kind in set(KINDS) - {"place", "distance", "direction"}:
         own = tip - 1 if kind == "shape" else preprocess.selected.index(("left_hand", tip))
         assert not np.array_equal(after[kind][:, own], before[kind][:, own])
         np.testing.assert_array_equal(np.delete(after[kind], own, axis=1), np.delete(before[kind], own, axis=1))
@@ -490,7 +491,7 @@ def test_a_stretched_clip_goes_from_its_first_to_its_last_frame(make_frames, len
 def test_widths_and_heights_of_a_wide_picture_equal_square_units(make_frames):
     square = make_frames(20)
     wide = square.copy()
-    wide[:, 0::3] /= 16 / 9
+    wide[:, 0::3] = (wide[:, 0::3] - 0.5) / (16 / 9) + 0.5
     wide[:, 2::3] /= 16 / 9
     expected = Preprocessor(12, kinds=EVERYTHING)(square, "1629")
     features = Preprocessor(12, kinds=EVERYTHING, aspect=16 / 9)(wide, "1629")
@@ -590,7 +591,7 @@ def test_huge_values_give_bounded_features_without_a_warning(huge, normalise, op
     clip = np.random.default_rng(0).choice([-huge, huge, 0.5, np.nan], (40, 1629))
     for length in (5, 40):
         parts = parted(Preprocessor(12, normalise=normalise, kinds=EVERYTHING, **options), clip[:length])
-        bounds = {"position": 10, "depth": 10, "shape": 10, "distance": 35, "direction": 1, "velocity": 60, "acceleration": 120}
+        bounds = dict.fromkeys(KINDS, 10) | {"distance": 35, "direction": 1, "velocity": 60, "acceleration": 120}
         for kind, bound in bounds.items():
             assert np.isfinite(parts[kind]).all()
             assert np.abs(parts[kind]).max() <= bound
@@ -648,7 +649,7 @@ def test_resample_at_the_frames_themselves_changes_nothing(damaged_points, seed)
 
 
 SIZES = {"position": (2, 0), "depth": (1, 0), "shape": (0, 60), "velocity": (2, 0), "acceleration": (2, 0)}
-SIZES |= {"distance": (0, 15), "direction": (0, 6)}
+SIZES |= {"place": (0, 2), "distance": (0, 15), "direction": (0, 6)}
 
 
 @pytest.mark.parametrize("kinds", [*KINDS, "position+shape+velocity", EVERYTHING])
@@ -814,7 +815,7 @@ def test_what_comes_in_is_not_modified(make_frames, landmarks):
         ({"normalise": "face"}, "normalise is 'face'; expected one of body, clip, none"),
         (
             {"kinds": "position+speed"},
-            "'position\\+speed': unknown kind 'speed'; expected some of position, depth, shape, dist",
+            "'position\\+speed': unknown kind 'speed'; expected some of position, depth, place, sh",
         ),
         (
             {"kinds": ""},
