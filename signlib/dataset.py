@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 import re
+import statistics
 from collections import Counter
 from dataclasses import dataclass
 
@@ -179,8 +180,8 @@ def gloss_counts(clips, numbers=(5, 10, 25, 50, 100, 200, 300, 500, 1000, 2000))
     import pandas as pd
 
     counts = sorted(Counter(clip.gloss for clip in clips).values(), reverse=True)
-    rows = [(n, sum(counts[:n]), counts[n - 1], counts[n // 2], counts[0]) for n in sorted({*numbers, len(counts)})
-            if 0 < n <= len(counts)]  # fmt: skip
+    chosen = [counts[:n] for n in sorted({*numbers, len(counts)}) if 0 < n <= len(counts)]
+    rows = [(len(some), sum(some), some[-1], statistics.median(some), some[0]) for some in chosen]
     return pd.DataFrame(rows, columns=["glosses", "clips", "fewest", "median", "most"])
 
 

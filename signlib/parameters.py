@@ -141,8 +141,11 @@ def check_parameters(given, table=PARAMETERS):
         select_landmarks(values["LANDMARKS"], None if values["LAYOUT"] == "auto" else values["LAYOUT"])
     if "FEATURES" in values:
         check_kinds(values["FEATURES"])
-    if values.get("SCHEDULE") == "cosine" and values["WARMUP_EPOCHS"] >= values["EPOCHS"]:
-        raise InputError(f"WARMUP_EPOCHS = {values['WARMUP_EPOCHS']}: expected fewer than EPOCHS, {values['EPOCHS']}")
+    if warm_up := values.get("WARMUP_EPOCHS"):
+        if values["SCHEDULE"] == "fixed":
+            raise InputError(f"WARMUP_EPOCHS = {warm_up}: expected 0 where SCHEDULE is fixed; set SCHEDULE to cosine")
+        if warm_up >= values["EPOCHS"]:
+            raise InputError(f"WARMUP_EPOCHS = {warm_up}: expected fewer than EPOCHS, {values['EPOCHS']}")
     if values.get("SAMPLE") and (values["DATA"] or values["LABELS"]):
         raise InputError("SAMPLE = True contradicts DATA or LABELS: name your data or ask for the sample")
     return values

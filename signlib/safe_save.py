@@ -137,7 +137,7 @@ def load_model(path):
     try:
         if record["format"] != FORMAT:
             raise InputError(
-                f"its format is {record['format']}; this version reads {FORMAT}: train it again, or use the older one"
+                f"its format is {record['format']!r}; this version reads {FORMAT}: train it again, or use the older one"
             )
         shape = Preprocessor(**record["preprocessor"]).output_shape
         model = build_model(shape, len(record["classes"]), **record["architecture"])

@@ -86,7 +86,8 @@ def fit(
     state: where each epoch leaves what the next depends on. resume: go on from there, after the last whole epoch: with the
     same data, seed and versions on one machine, what comes out is the same, bit for bit, as without the break.
     class_weights: a clip counts the more, the fewer clips its gloss has, so that all glosses count alike (King & Zeng 2001,
-    Political Analysis 9:137). Where the optimizer keeps a moving average of the weights, that is what is judged and saved.
+    Political Analysis 9:137); a clip that mixup made, as its larger part. Where the optimizer keeps a moving average of the
+    weights, that is what is validated and saved.
     It stops early after `patience` epochs without a better `monitor` (lower loss, higher accuracy), at Ctrl-C (the
     result says "interrupted"), and when the loss is no longer finite ("diverged").
 

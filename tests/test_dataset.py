@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from signlib import InputError, Preprocessor, choose_glosses, class_names, dataset, load_clips, split_clips
+from signlib import InputError, Preprocessor, choose_glosses, class_names, dataset, gloss_counts, load_clips, split_clips
 from signlib.dataset import Clips, describe
 from signlib.landmarks import LAYOUTS
 
@@ -443,6 +443,18 @@ def test_glosses_are_chosen_by_name_by_rank_and_by_count(counted, arguments, exp
     assert isinstance(chosen, Clips)
     assert (chosen.folder, chosen.layout, chosen.problems, chosen.fingerprint) == ("folder", "1629", ["problem"], "fingerprint")
     assert len(clips) == sum(COUNTS.values())
+
+
+def test_the_table_of_glosses_says_how_many_clips_are_left_of_the_n_with_most(counted):
+    clips = counted(COUNTS)
+    table = gloss_counts(clips, (100, 3, 1, 3, 0))
+    assert table.columns.tolist() == ["glosses", "clips", "fewest", "median", "most"]
+    assert table.to_numpy().tolist() == [[1, 5, 5, 5, 5], [3, 13, 3, 5, 5], [6, 19, 1, 3, 5]]
+    for glosses, number, fewest in table[["glosses", "clips", "fewest"]].to_numpy().tolist():
+        chosen = Counter(clip.gloss for clip in choose_glosses(clips, max_glosses=glosses, strict=False))
+        assert (len(chosen), sum(chosen.values()), min(chosen.values())) == (glosses, number, fewest)
+    assert gloss_counts(clips).glosses.tolist() == [5, 6]
+    assert gloss_counts([]).empty
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -36,6 +36,8 @@ def test_the_notes_values_are_the_defaults(given):
         "MONITOR": "val_loss",
     }
     assert {name: given[name] for name in notes} == notes
+    added = ("MIXUP", "MIRROR", "WEIGHT_DECAY", "LABEL_SMOOTHING", "EMA", "CLASS_WEIGHTS", "WARMUP_EPOCHS")
+    assert not any(given[name] for name in added) and (given["ARCHITECTURE"], given["SCHEDULE"]) == ("lstm", "fixed")
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,30 @@ def test_the_notes_values_are_the_defaults(given):
         ("GLOSSES", 7, "GLOSSES = 7: expected text, in quotes: GLOSSES: '7' in yaml, -r GLOSSES 7 for papermill"),
         ("LEARNING_RATE", 10**400, "LEARNING_RATE = 1000000000"),
         ("EPOCHS", "9" * 5000, f"EPOCHS = '{'9' * 79}: expected a whole number"),
+        (
+            "FEATURES",
+            "position+speed",
+            "features 'position+speed': unknown kind 'speed'; expected some of position, depth,",
+        ),
+        ("FEATURES", "", "features '': unknown kind ''; expected some of position"),
+        ("FEATURES", "position + shape", "unknown kind 'position '"),
+        ("NORMALISE", "hands", "NORMALISE = 'hands': expected one of body, clip, none"),
+        ("LONG_CLIPS", "pad", "LONG_CLIPS = 'pad': expected one of resample, truncate, stretch"),
+        ("INTERPOLATE", 1, "INTERPOLATE = 1: expected True or False"),
+        ("TRIM", "yes", "TRIM = 'yes': expected True or False"),
+        ("ASPECT", 0, "ASPECT = 0: expected a number from 0.1 to 10"),
+        ("ASPECT", -1.78, "ASPECT = -1.78: expected a number from 0.1 to 10"),
+        ("ASPECT", "16:9", "ASPECT = '16:9': expected a number from 0.1 to 10"),
+        ("MIRROR", 1.1, "MIRROR = 1.1: expected a number from 0 to 1"),
+        ("MIRROR", True, "MIRROR = True: expected a number from 0 to 1"),
+        ("MIXUP", -0.1, "MIXUP = -0.1: expected a number from 0 to 10"),
+        ("ARCHITECTURE", "transformer", "ARCHITECTURE = 'transformer': expected one of lstm, bilstm, gru, conv_transformer"),
+        ("SCHEDULE", "linear", "SCHEDULE = 'linear': expected one of fixed, cosine"),
+        ("WARMUP_EPOCHS", 0.5, "WARMUP_EPOCHS = 0.5: expected a whole number from 0 to 1000"),
+        ("WEIGHT_DECAY", -0.1, "WEIGHT_DECAY = -0.1: expected a number from 0 to 1"),
+        ("LABEL_SMOOTHING", 1, "LABEL_SMOOTHING = 1: expected a number from 0 to 0.9"),
+        ("EMA", 1, "EMA = 1: expected a number from 0 to 0.9999"),  # an average that never moves
+        ("CLASS_WEIGHTS", "balanced", "CLASS_WEIGHTS = 'balanced': expected True or False"),
         (1, 3, "unknown parameter 1: the parameters are DATA"),  # yaml reads names without quotes as it pleases
         (True, 3, "unknown parameter True: the parameters are"),
         ("parameters", {"EPOCHS": 3}, "unknown parameter parameters: the parameters are"),  # a recipe one level too deep
@@ -80,6 +106,27 @@ def test_what_python_does_not_write_is_refused_by_name_and_type(given):
     for name, value in (("LEARNING_RATE", 10**5000), ("EPOCHS", -(10**5000)), ("DATA", 10**5000), ("EPOCHS", deep)):
         with pytest.raises(InputError, match=rf"{name} = a very long {type(value).__name__}: expected"):
             check_parameters(given | {name: value})
+
+
+def test_a_warm_up_leaves_an_epoch_for_the_cosine(given):
+    cosine = given | {"SCHEDULE": "cosine", "EPOCHS": 5}
+    for epochs in (5, 6):
+        with pytest.raises(InputError, match=f"WARMUP_EPOCHS = {epochs}: expected fewer than EPOCHS, 5"):
+            check_parameters(cosine | {"WARMUP_EPOCHS": epochs})
+    assert check_parameters(cosine | {"WARMUP_EPOCHS": 4})["WARMUP_EPOCHS"] == 4
+    with pytest.raises(InputError, match="WARMUP_EPOCHS = 4: expected 0 where SCHEDULE is fixed; set SCHEDULE to cosine"):
+        check_parameters(given | {"WARMUP_EPOCHS": 4})
+
+
+def test_kinds_of_features_are_taken_in_any_order(given):
+    for kinds in ("velocity+position", "shape", "acceleration+velocity+shape+depth+position"):
+        assert check_parameters(given | {"FEATURES": kinds})["FEATURES"] == kinds
+
+
+def test_only_what_changes_neither_features_nor_an_epoch_may_change_when_a_run_is_resumed():
+    new = ("FEATURES", "NORMALISE", "INTERPOLATE", "TRIM", "ASPECT", "MIRROR", "MIXUP", "ARCHITECTURE", "SCHEDULE")
+    new += ("WARMUP_EPOCHS", "WEIGHT_DECAY", "LABEL_SMOOTHING", "EMA", "CLASS_WEIGHTS")
+    assert set(new) <= set(PARAMETERS) and not set(new) & CHANGEABLE
 
 
 def test_a_split_may_be_a_file(given):

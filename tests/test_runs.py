@@ -160,6 +160,21 @@ def test_a_resumed_run_is_refused_with_what_differs_and_its_run_json_stays(settl
     assert run.resumed and state["status"] == "running" and state["started"] <= state["resumed"] and "metrics" not in state
 
 
+@pytest.mark.parametrize(("schedule", "fine"), [("fixed", True), ("cosine", False)])
+def test_a_resumed_run_keeps_its_epochs_where_the_learning_rate_falls_to_0_in_them(settled, tmp_path, schedule, fine):
+    settled["SCHEDULE"] = schedule
+    runs.Run(settled)
+    again = settled | {"RUN_DIR": "", "RESUME": str(tmp_path / "run")}
+    assert runs.claim_run_dir(again) == tmp_path / "run"
+    longer = again | {"EPOCHS": settled["EPOCHS"] + 1}
+    if fine:
+        assert runs.claim_run_dir(longer) == tmp_path / "run"
+        return
+    for other in (longer, longer | {"SCHEDULE": "fixed"}):
+        with pytest.raises(InputError, match=r"RESUME: (EPOCHS was 100 in .*, now it is 101|SCHEDULE was 'cosine')"):
+            runs.claim_run_dir(other)
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"status": "failed"}'])
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, content):
     if content is not None:

@@ -208,6 +208,26 @@ def test_prediction_from_the_file_is_that_of_the_pipeline(tmp_path, model, path,
     assert loaded.predict(tmp_path, top=2) == {"00042": predicted}
 
 
+PREPROCESSORS = [
+    {"kinds": "depth+shape", "normalise": "clip", "interpolate": False, "trim": False, "aspect": 1.5},
+    {"kinds": "position+acceleration", "normalise": "none", "long_clips": "stretch", "landmarks": "hands", "layout": "258"},
+]
+
+
+@pytest.mark.parametrize("settings", PREPROCESSORS)
+def test_the_model_reads_clips_as_the_preprocessor_did_that_it_learnt_from(tmp_path, make_frames, settings):
+    p = Preprocessor(12, **settings)
+    model = signlib.build_model(p.output_shape, len(CLASSES))
+    saved = signlib.save_model(model, tmp_path / "m.h5", make_record(CLASSES, p, "1629", {"architecture": "lstm"}))
+    loaded = signlib.load_model(saved.path)
+    assert loaded.preprocessor.config() == p.config() and settings.items() <= p.config().items()
+    frames = make_frames(20)
+    frames[:5, 1503:] = frames[8:11, 1503:1566] = 0  # no hands, and then one
+    found, plain = loaded.preprocessor(frames, "1629"), Preprocessor(12)(frames, "1629")
+    np.testing.assert_array_equal(found, p(frames, "1629"))
+    assert found.shape != plain.shape
+
+
 def test_prediction_refuses_another_layout_by_name(tmp_path, path):
     loaded = signlib.load_model(path)
     np.save(tmp_path / "7.npy", np.zeros((5, 100)))
@@ -550,7 +570,7 @@ def test_weights_alone_that_are_damaged_while_written_are_never_published(tmp_pa
         signlib.save_model(model, tmp_path / "m.h5", record)
     before, save_weights = contents(tmp_path), type(model).save_weights
     monkeypatch.setattr(type(model), "save_weights", lambda *given: (save_weights(*given), flip_in_array(given[1])))
-    with pytest.raises(SaveError, match=r"1 of 8 arrays differ from the model\. What was there before is untouched"):
+    with pytest.raises(SaveError, match=r"1 of 13 arrays differ from the model\. What was there before is untouched"):
         signlib.save_model(model, tmp_path / "m.h5", record, tmp_path / "spare")
     assert contents(tmp_path) == before
 
@@ -707,7 +727,7 @@ def test_one_flipped_bit_anywhere_is_refused_before_hdf5_sees_it(path, monkeypat
         path.write_bytes(data)
         flip(path, bit)
         with pytest.raises(
-            InputError, match=rf"{path} cannot be used.*expected b'sha256 [0-9a-f]{{64}}\\n' .*found b'"
+            InputError, match=rf"{path} cannot be used.*expected b'sha256 [0-9a-f]{{64}}\\n' .*found b['\"]"
         ) as raised:
             signlib.load_model(path)
         expected, found = str(raised.value).split("expected ")[1].split(" at its end, found ")
@@ -807,14 +827,22 @@ def test_the_first_array_that_does_not_fit_is_named(path, edit, message):
 
 def test_a_layer_that_is_missing_or_has_another_number_of_arrays_is_named(path):
     def forget_one(file):
-        attributes = file["model_weights/lstm"].attrs
+        attributes = file["model_weights/forwards1"].attrs
         attributes["weight_names"] = attributes["weight_names"][:-1]
 
     change(path, forget_one)
-    with pytest.raises(InputError, match=r"m\.h5: layer lstm has 2 arrays; expected 3"):
+    with pytest.raises(InputError, match=r"m\.h5: layer forwards1 has 2 arrays; expected 3"):
         signlib.load_model(path)
-    change(path, lambda file: replace(file, "lstm", None))
-    with pytest.raises(InputError, match=r"m\.h5 .*lstm"):
+    change(path, lambda file: replace(file, "forwards1", None))
+    with pytest.raises(InputError, match=r"m\.h5 .*forwards1"):
+        signlib.load_model(path)
+
+
+@pytest.mark.parametrize("other", [2, 4, None])
+def test_a_file_of_another_format_is_refused_naming_both(path, record, other):
+    assert record["format"] == 3
+    change(path, lambda file: put_record(file, record | {"format": other}))
+    with pytest.raises(InputError, match=rf"m\.h5: its format is {other}; this version reads 3: train it again"):
         signlib.load_model(path)
 
 

@@ -26,7 +26,8 @@ PROGRESS = {
 
 def new_model(seed=1):
     signlib.use_device("cpu", seed)
-    return signlib.build_model(P.output_shape, len(CLASSES), dropout_rate=0.0)  # what dropout draws is not in a state
+    # What dropout draws is not in a state; a moving average of the weights is.
+    return signlib.build_model(P.output_shape, len(CLASSES), dropout_rate=0.0, ema=0.9)
 
 
 def train(model, steps):

@@ -4,6 +4,7 @@ import fcntl
 import math
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import signlib
-from signlib import locks
+from signlib import locks, training
 from signlib.device import keras
 from signlib.errors import InputError, Interrupted, TrainingError
 from signlib.parameters import PARAMETERS
@@ -119,9 +120,16 @@ def test_an_epoch_does_not_depend_on_the_random_numbers_drawn_before_it(setting)
         np.testing.assert_array_equal(a, b)
 
 
+def still(model):
+    """The model, which learns nothing: no weight changes, and batch normalisation keeps its mean and variance."""
+    model.optimizer.learning_rate = 0.0
+    model.get_layer("stem_norm").momentum = 1.0
+    return model
+
+
 def test_early_stopping_after_patience_epochs_without_improvement(setting):
     model, batches, val_batches, record = setting
-    model.optimizer.learning_rate = 0.0  # nothing improves after the first epoch
+    still(model)  # nothing improves after the first epoch
     result = fit(model, batches, val_batches, record=record, epochs=50, patience=3)
     assert (result.best_epoch, len(result.history["loss"]), result.status) == (1, 4, "finished")
     assert "has not improved for 3 epochs" in result.reason
@@ -209,15 +217,16 @@ def weights_of(model):
     return np.concatenate([weight.ravel() for weight in model.get_weights()])
 
 
-def resumed(clips, folder, **more):
-    """A training in `folder`, begun or gone on with as in a new process: (model, result)."""
+def resumed(clips, folder, architecture=ARCHITECTURE, model=None, mixup=0.0, **more):
+    """A training in `folder`, begun or gone on with as in a new process: (model, result). model: to train, instead of one that
+    is built here."""
     signlib.use_device("cpu", 1)
     train, val, _ = signlib.split_clips(clips)
-    batches = signlib.KeypointGenerator(train, P, CLASSES, batch_size=8, augment=signlib.Augment(), seed=1)
+    batches = signlib.KeypointGenerator(train, P, CLASSES, batch_size=8, augment=signlib.Augment(), mixup=mixup, seed=1)
     val_batches = signlib.KeypointGenerator(val, P, CLASSES, batch_size=8, shuffle=False)
-    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
+    model = model or signlib.build_model(P.output_shape, 3, **architecture)
     action = more.pop("action", lambda epoch, index, features: features)
-    record = make_record(CLASSES, P, "1629", ARCHITECTURE, fingerprint=clips.fingerprint)
+    record = make_record(CLASSES, P, "1629", architecture, fingerprint=clips.fingerprint)
     result = fit(model, At(batches, action), val_batches, record=record, path=folder / "model.h5", state=folder / "state.h5",
                  resume=True, seed=1, **more)  # fmt: skip
     return model, result
@@ -263,6 +272,41 @@ def test_a_training_that_was_interrupted_and_resumed_ends_as_one_that_was_not(cl
     assert result.status == "finished" and (tmp_path / "state.h5").read_bytes() == before and result.published
 
 
+ALL_ON = {"ema": 0.9, "warmup_steps": 2, "decay_steps": 4, "weight_decay": 0.1, "label_smoothing": 0.1, "learning_rate": 3e-3}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "mixup"),
+    [
+        ({"architecture": "bilstm"} | ALL_ON, 0.4),
+        ({"architecture": "gru", "learning_rate": 3e-3}, 0.0),
+        ({"architecture": "conv_transformer"} | ALL_ON, 0.4),
+    ],
+    ids=["bilstm", "gru", "conv_transformer"],
+)
+def test_each_architecture_killed_in_its_second_epoch_and_resumed_ends_as_if_it_was_not(clips, tmp_path, architecture, mixup):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+
+    def leave(epoch, index, features):  # what a kill at this moment would leave
+        if (epoch, index) == (1, 0):
+            shutil.copytree(whole, broken)
+        return features
+
+    settings = {"architecture": architecture, "mixup": mixup, "epochs": 2, "monitor": "loss"}
+    model = signlib.build_model(P.output_shape, 3, **architecture)
+    model.run_eagerly = model.name == "conv_transformer"
+    _, result = resumed(clips, whole, model=model, action=leave, **settings)
+    expected = weights_of(model)
+    assert read_progress(broken / "state.h5")["epoch"] == 1 and not same_end(broken, whole)
+    # The same model again, since a new one takes seconds to compile; nothing of what it knew is left.
+    for variable in [*model.variables, *model.optimizer.variables]:
+        variable.assign(np.full_like(variable.numpy(), 7))
+    _, again = resumed(clips, broken, model=model, **settings)
+    assert again.history == result.history and len(result.history["loss"]) == 2
+    np.testing.assert_array_equal(weights_of(model), expected)
+    assert same_end(broken, whole)
+
+
 KILLED = """
 import os, pathlib, signal, sys, threading
 import signlib
@@ -303,9 +347,9 @@ def test_after_a_kill_between_saving_the_best_model_and_the_state_no_worse_epoch
 
 def test_patience_and_the_learning_rate_go_on_after_a_resume(setting, tmp_path):
     model, batches, val_batches, record = setting
-    model.optimizer.learning_rate = 0.0  # nothing improves after the first epoch
-    fit(model, batches, val_batches, record=record, state=tmp_path / "state.h5", epochs=3)
+    fit(still(model), batches, val_batches, record=record, state=tmp_path / "state.h5", epochs=3)
     model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
+    model.get_layer("stem_norm").momentum = 1.0
     with pytest.raises(InputError, match=r"state\.h5: its best epoch is best in val_loss, not in loss"):
         fit(model, batches, val_batches, record=record, state=tmp_path / "state.h5", resume=True, monitor="loss")
     result = fit(model, batches, val_batches, record=record, state=tmp_path / "state.h5", resume=True, epochs=50, patience=4)
@@ -340,6 +384,7 @@ def test_a_diverged_training_publishes_its_best_model_from_before_and_says_so(se
 
 def test_publishing_says_when_it_cannot(setting, tmp_path):
     model, batches, val_batches, record = setting
+    still(model)
     result = fit(
         model, batches, val_batches, record=record, path=tmp_path / "m.h5", final=tmp_path / "out" / "final.h5", epochs=1
     )
@@ -379,6 +424,93 @@ def test_a_best_epoch_that_could_not_be_saved_is_not_replaced_by_an_earlier_one(
     assert result.best_epoch == 2 and signlib.load_model(path).record["epoch"] == 1
     assert result.saved is None and result.published is None and not final.exists()
     assert "nothing published" in capsys.readouterr().out
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The weights of the model after each batch of each `fit`."""
+    weights = []
+
+    class Recording(training.Guard):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            weights.append(self.model.get_weights())
+
+    monkeypatch.setattr(training, "Guard", Recording)
+    return weights
+
+
+MOMENTUM = 0.8
+
+
+def averaged(model, steps):
+    """The weights `[array, ...]` of a model whose moving average began with the first of `steps`; the mean and variance of
+    batch normalisation are those of the last."""
+    average = steps[0]
+    for step in steps[1:]:
+        average = [MOMENTUM * old + (1 - MOMENTUM) * new for old, new in zip(average, step, strict=True)]
+    return [mean if weight.trainable else raw for weight, mean, raw in zip(model.weights, average, steps[-1], strict=True)]
+
+
+def test_the_moving_average_is_judged_and_saved_and_training_goes_on_without_it(setting, tmp_path, steps):
+    model, batches, val_batches, record = setting
+    start = model.get_weights()
+    fit(model, batches, val_batches, record=record, epochs=2)
+    without, steps[:] = list(steps), []
+    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE, ema=MOMENTUM)
+    model.set_weights(start)
+    result = fit(model, batches, val_batches, record=record, path=tmp_path / "model.h5", epochs=2)
+    for raw, other in zip(steps, without, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(raw, other, strict=True))
+    seen = steps[: len(batches) * result.best_epoch]
+    loaded = signlib.load_model(tmp_path / "model.h5").model
+    for kept, saved, expected in zip(model.get_weights(), loaded.get_weights(), averaged(model, seen), strict=True):
+        np.testing.assert_allclose(kept, expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(saved, kept)
+    assert np.abs(weights_of(model) - np.concatenate([raw.ravel() for raw in seen[-1]])).max() > 1e-3
+    assert model.evaluate(val_batches, verbose=0)[0] == pytest.approx(result.best_value, rel=1e-6)
+
+
+def test_ctrl_c_during_validation_keeps_the_best_moving_average(setting, tmp_path, steps):
+    _, batches, val_batches, record = setting
+    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE, ema=MOMENTUM)
+    model.run_eagerly, val_batches.batch_size = True, 2
+
+    def interrupt(epoch, index, features):
+        if len(steps) == 2 * len(batches) and index == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return features
+
+    paths = {"path": tmp_path / "model.h5", "state": tmp_path / "state.h5"}
+    result = fit(model, batches, At(val_batches, interrupt), record=record, **paths, epochs=9)
+    assert (result.status, result.best_epoch, len(result.history["loss"])) == ("interrupted", 1, 1)
+    assert len(steps) == 2 * len(batches)  # it was the validation of the second epoch
+    loaded = signlib.load_model(tmp_path / "model.h5").model
+    for kept, saved, expected in zip(
+        model.get_weights(), loaded.get_weights(), averaged(model, steps[: len(batches)]), strict=True
+    ):
+        np.testing.assert_allclose(kept, expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(saved, kept)
+    _, arrays = _read(tmp_path / "state.h5")
+    for number, raw in enumerate(steps[len(batches) - 1]):
+        np.testing.assert_array_equal(arrays[f"weights/{number}"], raw)
+
+
+@pytest.mark.parametrize("class_weights", [True, False])
+def test_with_class_weights_all_glosses_count_alike_however_many_clips_they_have(clips, setting, class_weights):
+    _, _, val_batches, record = setting
+    kept = {"book": 6, "drink": 3, "tea": 1}
+    few = [clip for gloss, count in kept.items() for clip in [c for c in clips if c.gloss == gloss][:count]]
+    batches = signlib.KeypointGenerator(few, P, CLASSES, batch_size=10)
+    model = signlib.build_model(P.output_shape, 3, "gru", dropout_rate=0.0, l2=0.0)
+    model.run_eagerly = True
+    features, labels = batches[0]
+    counts = labels.sum(axis=0)
+    assert sorted(counts) == [1, 3, 6]
+    weights = labels @ (10 / (3 * counts)) if class_weights else 1
+    expected = -np.log((np.asarray(model(features, training=True)) * labels).sum(axis=1))
+    result = fit(model, batches, val_batches, record=record, epochs=1, class_weights=class_weights)
+    assert result.history["loss"][0] == pytest.approx((weights * expected).mean(), rel=1e-5)
 
 
 def test_a_negative_cross_entropy_is_an_error(setting):
