@@ -43,7 +43,7 @@ LADDER = {  # row: what changes from the row before; all else as in the notes
         **{"WARMUP_EPOCHS": 5, "WEIGHT_DECAY": 0.05, "L2_REGULARIZATION": 0.0, "LABEL_SMOOTHING": 0.1, "EMA": 0.99},
     },
     "stretched to 32 frames": {"SEQUENCE_LENGTH": 32, "LONG_CLIPS": "stretch"},
-    "two bidirectional layers": {"ARCHITECTURE": "bilstm"},
+    "distance, direction, place": {"FEATURES": "position+place+shape+distance+direction+velocity"},
     "convolutions and attention": {
         "ARCHITECTURE": "conv_transformer",
         "EPOCHS": 60,
