@@ -51,7 +51,7 @@ LADDER = {  # row: what changes from the row before; all else as in the notes
         "DROPOUT_RATE": 0.7,
     },
 }
-SMALL = {"EPOCHS": 2}
+SMALL = {"EPOCHS": 2, "WARMUP_EPOCHS": 0}
 
 
 def main(arguments):
