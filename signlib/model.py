@@ -238,7 +238,10 @@ def build_model(
     inputs = layers.Input(input_shape, name="features")
     clip = ARCHITECTURES[architecture](inputs, ValidFlag(name="valid")(inputs), dropout_rate, regularizer)
     clip = layers.Dropout(dropout_rate, name="dropout")(clip)
-    outputs = layers.Dense(num_classes, activation="softmax", kernel_regularizer=regularizer, name="gloss")(clip)
+    start = keras.initializers.RandomNormal(stddev=0.01)  # near 0, so that the loss starts at ln(glosses) in all of them
+    outputs = layers.Dense(
+        num_classes, activation="softmax", kernel_initializer=start, kernel_regularizer=regularizer, name="gloss"
+    )(clip)
     model = keras.Model(inputs, outputs, name=architecture)
     rate = float(learning_rate)
     if decay_steps:
