@@ -1,4 +1,4 @@
-"""What each step from the notes' pipeline to the `accurate` recipe brings, one change at a time, on any data.
+"""What each step from the notes' pipeline to the recipe `accurate` brings, on any data.
 
 python benchmarks/accuracy.py --data DIR --split official          ten rows, two seeds, five minutes each at most
 python benchmarks/accuracy.py --recipes none lstm accurate --seeds 0 1 2 --data DIR      recipes as they are, whole length
@@ -7,7 +7,7 @@ python benchmarks/accuracy.py --small                              two rows, two
 Every row is a run of notebooks/2_train.ipynb in its own folder under --out; what is stored there is not run again, what was
 broken off is resumed. Prints a table, and leaves it as accuracy.csv with a figure, accuracy.png. Accuracies are those of the
 best epoch on the validation clips, top 1 and top 5: the mean of the seeds, and of their averaged probabilities. Other options
-are those of train.py and hold for all rows. Ends with status 2: bad input, 130: interrupted.
+are those of train.py; those that a row sets are refused. Ends with status 2: bad input, 130: interrupted.
 """
 
 import argparse
@@ -32,31 +32,33 @@ NOTES = {  # the first 50 frames, mean and deviation of the whole clip, missing 
     **{"INTERPOLATE": False, "TRIM": False, "AUGMENT": False},
 }
 LADDER = {  # row: what changes from the row before; all else as in the notes
-    "the notes, literally": NOTES,
+    "the notes, literally": NOTES | {"MONITOR": "val_accuracy", "PATIENCE": 100},
     "resampled, not cut": {"LONG_CLIPS": "resample"},
     "relative to the body": {"NORMALISE": "body", "FEATURES": "position"},
     "interpolated, trimmed": {"INTERPOLATE": True, "TRIM": True},
     "hand shape, velocity": {"FEATURES": "position+shape+velocity"},
-    "augmented: the defaults": {"AUGMENT": True},
-    "AdamW, cosine, smoothing, average": {
-        **{"EPOCHS": 80, "PATIENCE": 80, "MONITOR": "val_accuracy", "LEARNING_RATE": 2e-3, "SCHEDULE": "cosine"},
-        **{"WARMUP_EPOCHS": 5, "WEIGHT_DECAY": 0.05, "L2_REGULARIZATION": 0.0, "LABEL_SMOOTHING": 0.1, "EMA": 0.99},
+    "augmented": {"AUGMENT": True},
+    "AdamW, cosine": {
+        **{"LEARNING_RATE": 2e-3, "SCHEDULE": "cosine", "WARMUP_EPOCHS": 5, "WEIGHT_DECAY": 0.05, "L2_REGULARIZATION": 0.0},
     },
-    "stretched to 32 frames": {"SEQUENCE_LENGTH": 32, "LONG_CLIPS": "stretch"},
-    "distance, direction, place": {"FEATURES": "position+place+shape+distance+direction+velocity"},
-    "convolutions and attention": {
-        "ARCHITECTURE": "conv_transformer",
-        "EPOCHS": 60,
-        "LEARNING_RATE": 1e-3,
-        "DROPOUT_RATE": 0.7,
+    "smoothed labels, averaged weights": {"LABEL_SMOOTHING": 0.1, "EMA": 0.99},
+    "32 frames, all of a hand": {  # the recipe lstm
+        **{"SEQUENCE_LENGTH": 32, "LONG_CLIPS": "stretch", "FEATURES": "position+place+shape+distance+direction+velocity"},
+    },
+    "convolutions and attention": {  # the recipe accurate, as far as five minutes go
+        **{"ARCHITECTURE": "conv_transformer", "EPOCHS": 40, "LEARNING_RATE": 1e-3, "DROPOUT_RATE": 0.7, "ADAM_EPSILON": 1e-6},
     },
 }
 SMALL = {"EPOCHS": 2, "WARMUP_EPOCHS": 0}
+OWN = ("SEED", "RESUME", "RUN_DIR", "MODELS_DIR")  # set for each run
+DATA = ("DATA", "LABELS", "SAMPLE", "LAYOUT", "AUDIT", "SPLIT", "VALIDATION_SPLIT", "GLOSSES", "MAX_GLOSSES", "MIN_CLIPS")
 
 
 def main(arguments):
     """Runs what is not stored yet and prints the table. Returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--recipes", nargs="+", default=[], help="of notebooks/recipes, or none, instead of the ladder")
     parser.add_argument("--out", default="runs/accuracy", help="folder of the runs, the table and the figure [runs/accuracy]")
@@ -66,13 +68,12 @@ def main(arguments):
         rows = {name: {} if name == "none" else train.read_recipe(name) for name in options.recipes} or ladder()
         if options.small:
             rows = {name: rows[name] | SMALL for name in (next(iter(rows)), list(rows)[-1])}
-        given = train.read_arguments(rest)
-        out = project.project_path(options.out)
+        given, out = read_options(rest, rows), project.project_path(options.out)
         table = pd.DataFrame([measure(name, given | changes, options.seeds, out) for name, changes in rows.items()])
     except InputError as error:
         print(f"accuracy.py: {error}", file=sys.stderr)
         return 2
-    shares = [name for name in table if name not in ("row", "epoch", "minutes", "clips")]
+    shares = [name for name in table if name not in ("row", "epoch", "minutes", "clips", "revision")]
     print(table.round(1).assign(**(100 * table[shares]).round(1)).to_string(index=False))
     table.to_csv(out / "accuracy.csv", index=False)
     rows = table[["row", "top 1", "low", "high"]].itertuples(index=False, name=None)
@@ -89,12 +90,21 @@ def ladder():
     return rows
 
 
+def read_options(arguments, rows):
+    """Returns the parameters that hold for all rows. Raises InputError for one that rows set themselves."""
+    given = train.read_arguments(arguments)
+    for name, (default, _) in project.notebook_parameters().items():
+        if given[name] != default and (name in OWN or any(name in changes for changes in rows.values())):
+            raise InputError(f"{train.option(name)} cannot be given: the rows set it themselves")
+    return given
+
+
 def measure(name, parameters, seeds, out):
     """Returns a row of the table, {column: value}, of one run a seed."""
     runs = [run(f"{name} {seed}", parameters | {"SEED": seed}, out) for seed in seeds]
     stored, states = [np.load(folder / "predictions.npz") for folder in runs], [read_state(folder) for folder in runs]
-    if any(one["video_ids"].tolist() != stored[0]["video_ids"].tolist() for one in stored):
-        raise InputError(f"the runs of {name!r} in {out} judge by different clips; name another folder with --out")
+    if len({state["data_fingerprint"] for state in states}) > 1:
+        raise InputError(f"the data changed between the runs of {name!r}; name another folder with --out")
     labels, single = stored[0]["labels"], [one["probabilities"] for one in stored]
     tops = [[evaluate.top_k(one, labels, k).mean() for one in (*single, np.mean(single, axis=0))] for k in (1, 5)]
     _, low, high = evaluate.accuracy_interval(np.arange(len(labels)) < np.mean(tops[0][:-1]) * len(labels) - 0.5)
@@ -111,31 +121,36 @@ def measure(name, parameters, seeds, out):
         "epoch": np.mean([state["best_epoch"] for state in states]),
         "minutes": np.mean([state["training_seconds"] for state in states]) / 60,
         "clips": len(labels),
+        "revision": states[0]["git_revision"][:8],
     }
 
 
 def run(name, parameters, out):
     """Returns the folder of the finished run of these parameters: the stored one, or else a new or resumed one."""
-    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
-    folder, split = out / f"{name.replace(',', '').replace(' ', '-')}-{digest}", out / "split.json"
+    folder = out / f"{name.replace(',', '').replace(' ', '-')}-{digest(parameters)}"
+    split = out / f"split-{digest({key: parameters[key] for key in DATA})}.json"  # of the first run, for all rows and seeds
     state = read_state(folder) or {}
-    if "metrics" in state:
-        return folder
-    print(f"\n{name}: {folder}", flush=True)
-    if state:
-        end = run_notebook(project.NOTEBOOK, state["parameters"] | {"RESUME": str(folder)}, "")
-    else:
-        parameters = parameters | {"MODELS_DIR": str(folder / "models")}  # what is in models/ stays as it is
-        if split.exists():  # all rows and seeds are judged by the same clips
-            parameters["SPLIT"] = str(split)
-        end = run_notebook(project.NOTEBOOK, parameters, folder)
-    if end.exit_status >= 128:
-        raise KeyboardInterrupt
-    if end.exit_status:
-        raise InputError(f"{name}: {end.status}: {end.reason}")
+    if state.get("status") != "finished":
+        print(f"\n{name}: {folder}", flush=True)
+        if state:
+            end = run_notebook(project.NOTEBOOK, state["parameters"] | {"RESUME": str(folder)}, "")
+        else:
+            parameters = parameters | {"MODELS_DIR": str(folder / "models")}  # what is in models/ stays as it is
+            if split.exists():
+                parameters["SPLIT"] = str(split)
+            end = run_notebook(project.NOTEBOOK, parameters, folder)
+        if end.exit_status >= 128:
+            raise KeyboardInterrupt
+        if end.exit_status:
+            raise InputError(f"{name}: {end.status}: {end.reason}")
     if not split.exists():
         shutil.copyfile(folder / "split.json", split)
     return folder
+
+
+def digest(values):
+    """Returns eight letters that tell these values from others."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 if __name__ == "__main__":

@@ -37,6 +37,9 @@ class Augment:
                 f"crop {self.crop}, warp {self.warp}, speed {self.speed}: expected at most 0.5 and 1, and less than 1"
             )
 
+        if self.mirror:
+            mirror_permutation(self.landmarks)
+
     def __call__(self, points, rng):
         """Returns a changed copy of points `(T, P, 3)`, NaN = missing; T' is at least 2."""
         if self.mirror and len(self.landmarks) != points.shape[1]:

@@ -165,4 +165,6 @@ def mirror_permutation(landmarks):
     try:
         return np.array([where[pairs[landmark]] for landmark in landmarks])
     except KeyError as missing:
-        raise InputError(f"landmark {missing} has no mirror image; flip only hands, pose, lips and eyes") from None
+        raise InputError(
+            f"landmark {missing} has no mirror image: MIRROR needs LANDMARKS of hands, pose, lips and eyes alone"
+        ) from None

@@ -141,6 +141,8 @@ def check_parameters(given, table=PARAMETERS):
         select_landmarks(values["LANDMARKS"], None if values["LAYOUT"] == "auto" else values["LAYOUT"])
     if "FEATURES" in values:
         check_kinds(values["FEATURES"])
+    if values.get("MIRROR") and not values["AUGMENT"]:
+        raise InputError(f"MIRROR = {values['MIRROR']} contradicts AUGMENT = False: set one of them")
     if warm_up := values.get("WARMUP_EPOCHS"):
         if values["SCHEDULE"] == "fixed":
             raise InputError(f"WARMUP_EPOCHS = {warm_up}: expected 0 where SCHEDULE is fixed; set SCHEDULE to cosine")

@@ -32,7 +32,7 @@ class Preprocessor:
     kind that moves with the camera, and all that tells a chin from a chest where there are hands alone.
     normalise: positions are counted from the middle of the signer's "body", in its size, without shoulders from that of all
     landmarks; or by mean and deviation of the whole "clip" (the notes' way, missing landmarks being zeros), or not ("none").
-    None is larger than LIMIT.
+    Positions, places and shapes are cut at LIMIT, so "none" is no choice for pixels.
     interpolate: a landmark that is missing for a while lies between where it was and will be, at an end of the clip where
     it is seen next, and only the flags say so. Without it, it lies at 0, as if it had moved there.
     trim: frames before the first hand and after the last one are left out.
@@ -116,8 +116,8 @@ class Preprocessor:
         return points
 
     def features(self, points):
-        """Returns `(L, D)` float32, all finite, from points `(T, P, 3)`: the features of each kind, 0 for what is missing
-        throughout, the flags of the blocks, and last `valid`: 1 on frames, 0 on padding.
+        """Returns `(L, D)` float32, all finite, from points `(T, P, 3)`: the features of each kind, the flags of the blocks,
+        and last `valid`: 1 on frames, 0 on padding. Missing throughout: 0, or by the clip as if at 0.
 
         Normalised by the body, moving the signer in the picture (x, y) or changing the size changes nothing but the place;
         neither do missing values elsewhere.

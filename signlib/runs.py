@@ -206,7 +206,7 @@ def _resumable(parameters):
     if parameters["RUN_DIR"] and project_path(parameters["RUN_DIR"]) != folder:
         raise InputError(f"RUN_DIR: {parameters['RUN_DIR']} is not the run to RESUME, {folder}; leave it empty")
     for name, before in state["parameters"].items():
-        changeable = name in CHANGEABLE and (name != "EPOCHS" or parameters["SCHEDULE"] == "fixed")
+        changeable = name in CHANGEABLE and (name != "EPOCHS" or parameters.get("SCHEDULE", "fixed") == "fixed")
         if name in parameters and not changeable and parameters[name] != before:
             raise InputError(
                 f"RESUME: {name} was {before!r} in {folder}, now it is {parameters[name]!r}; leave it, or start a new run"
