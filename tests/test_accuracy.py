@@ -32,7 +32,7 @@ def test_the_ladder_ends_with_the_settings_of_the_recipes():
 
 
 @pytest.mark.parametrize(
-    ("option", "value"),
+    ("option", "value"), [("--epochs", "7"), ("--architecture", "gru"), ("--run-dir", "a"), ("--seed", "3")]
 )
 def test_an_option_that_the_rows_set_themselves_is_refused(option, value, tmp_path, capsys):
     arguments = [option, value, "--seeds", "0", "--out", str(tmp_path), "--sample"]
