@@ -11,7 +11,7 @@ from signlib.preprocess import Preprocessor
 POSE, FACE, LEFT, RIGHT = slice(0, 33), slice(33, 501), slice(501, 522), slice(522, 543)
 HANDS = slice(501, 543)
 WITH_POSE = [name for name in LAYOUTS if name != "126"]
-EVERYTHING = {name: Preprocessor(landmarks="all", layout=name) for name in LAYOUTS}
+EVERYTHING = {name: Preprocessor(landmarks="all", layout=name, trim=False) for name in LAYOUTS}
 WIDTH = 0.2  # of the signer's shoulders, in the picture
 
 

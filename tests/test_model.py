@@ -63,7 +63,7 @@ def test_padding_changes_no_prediction(trained, more):
     longer = copy_of(trained, FRAMES + more)
     short, long = (model.predict(batch(32, n)[0], verbose=0) for model, n in ((trained, FRAMES), (longer, FRAMES + more)))
     assert np.abs(short - long).max() < 1e-6
-    assert np.ptp(short, axis=0).max() > 0.05  # the model tells these clips apart at all
+    assert np.ptp(short, axis=0).max() > 0.01  # the model tells these clips apart at all
 
 
 @pytest.mark.parametrize("seed", range(4))

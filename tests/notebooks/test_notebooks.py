@@ -145,7 +145,7 @@ def test_a_tree_of_single_frames_is_trained_on_as_it_lies(sample, tmp_path):
     assert "layout        258; 51 landmarks a frame are used: pose 9, left hand 21, right hand 21" in done.stdout
     loaded = signlib.load_model(tmp_path / "models/lstm_model.h5")
     assert loaded.classes == ["hide", "left", "see"] and loaded.record["layout"] == "258"
-    assert loaded.preprocessor.output_shape == (50, 2 * 51 + 3 + 1)
+    assert loaded.preprocessor.output_shape == (50, 4 * 51 + 2 * 60 + 3 + 1)
     with np.load(tmp_path / "run/predictions.npz") as saved:
         video_id, expected = saved["video_ids"][0], saved["probabilities"][0]
     assert loaded.predict(tmp_path / "MP_Data" / video_id, top=1)[0][1] == pytest.approx(expected.max(), abs=1e-5)
