@@ -235,7 +235,7 @@ def check_without_a_name(monkeypatch):
 def test_what_breaks_is_reported_with_its_try(monkeypatch, harm, kind, message):
     damage.survive(0, 0)  # the models and the features of before
     harm(monkeypatch)
-    failures = damage.survive(1 if harm is wait else 12, 0, kinds=(kind,))[1]
+    failures = damage.survive(1 if harm is wait else 60 if kind == "command line" else 12, 0, kinds=(kind,))[1]
     assert any(re.search(message, failure) for failure in failures), failures
     assert all(failure.startswith("try ") and f"of seed 0, {kind}: " in failure for failure in failures)
 
