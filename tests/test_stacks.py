@@ -53,6 +53,6 @@ def test_a_file_from_one_stack_loads_on_the_other(tmp_path):
             )
             assert done.returncode == 0, done.stderr
         saved, loaded = np.load(tmp_path / "save.npy"), np.load(tmp_path / "load.npy")
-        assert np.ptp(saved, axis=1).max(axis=1).min() > 0.01  # each architecture tells these clips apart
+        assert np.ptp(saved, axis=1).max(axis=1).min() > 1e-3  # each architecture tells these clips apart
         assert np.abs(saved - loaded).max() < 1e-5
         assert signlib.load_model(tmp_path / "lstm.h5").record["versions"]["tensorflow"]
