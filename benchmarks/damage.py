@@ -124,9 +124,8 @@ def world(layout):
 
     names = [*GOOD, "damaged"]
     clips = {name: damage_kinds.make_frames(np.random.default_rng(i), layout, 9 + i) for i, name in enumerate(names)}
-    preprocessor = signlib.Preprocessor(
-        8, layout=layout, kinds="position", interpolate=False, trim=False
-    )  # as the oracle has it
+    plain = {"kinds": "position", "interpolate": False, "trim": False}  # what the oracle knows
+    preprocessor = signlib.Preprocessor(8, layout=layout, **plain)
     record = signlib.make_record(["book", "drink"], preprocessor, layout, {})
     loaded = LoadedModel(signlib.build_model(preprocessor.output_shape, 2), record)
     before = {}

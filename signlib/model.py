@@ -56,7 +56,7 @@ class MaskedMean(layers.Layer):
 
     def call(self, sequence, valid):
         """Returns the pooled clip `(B, H)`."""
-        return ops.sum(sequence * valid, axis=1) / ops.maximum(ops.sum(valid, axis=1), 1)
+        return _mean(sequence, valid)
 
 
 @keras.saving.register_keras_serializable("signlib")
@@ -119,18 +119,26 @@ class ChannelAttention(layers.Layer):
 
     def call(self, sequence, valid):
         """Returns the weighed `(B, L, H)`."""
-        mean = ops.sum(sequence * valid, axis=1) / ops.maximum(ops.sum(valid, axis=1), 1)
-        return sequence * ops.transpose(ops.sigmoid(ops.conv(mean[:, :, None], self.kernel, padding="same")), (0, 2, 1))
+        mean = _mean(sequence, valid)[:, :, None]
+        return sequence * ops.transpose(ops.sigmoid(ops.conv(mean, self.kernel, padding="same")), (0, 2, 1))
 
     def get_config(self):
         """Returns the arguments of the layer."""
         return super().get_config() | {"neighbours": self.neighbours}
 
 
+def _mean(sequence, valid):
+    return ops.sum(sequence * valid, axis=1) / ops.maximum(ops.sum(valid, axis=1), 1)
+
+
+def _norm(sequence, valid, name):
+    return MaskedBatchNorm(momentum=0.95, name=f"{name}_norm")(sequence, valid)
+
+
 def _stem(inputs, valid, units):
     """Projects the features, whose scales differ, to `units` channels of one scale."""
     sequence = layers.Dense(units, use_bias=False, name="stem")(inputs)
-    return MaskedBatchNorm(momentum=0.95, name="stem_norm")(sequence, valid)
+    return _norm(sequence, valid, "stem")
 
 
 def _recurrent(cell, depth=1, bidirectional=False):
@@ -171,16 +179,16 @@ def _convolution(sequence, valid, name):
     wide = layers.Dense(2 * CHANNELS, activation="swish", name=f"{name}_expand")(sequence)
     wide = layers.Multiply(name=f"{name}_valid")([wide, valid])
     wide = layers.DepthwiseConv1D(KERNEL, padding="same", use_bias=False, name=f"{name}_depthwise")(wide)
-    wide = MaskedBatchNorm(momentum=0.95, name=f"{name}_norm")(wide, valid)
+    wide = _norm(wide, valid, name)
     wide = ChannelAttention(name=f"{name}_channels")(wide, valid)
     return _add(sequence, layers.Dense(CHANNELS, name=f"{name}_project")(wide), name)
 
 
 def _attention(sequence, valid, name):
-    normed = MaskedBatchNorm(momentum=0.95, name=f"{name}_norm")(sequence, valid)
+    normed = _norm(sequence, valid, name)
     seen = MaskedSelfAttention(HEADS, name=f"{name}_heads")(normed, valid)
     sequence = _add(sequence, seen, name)
-    normed = MaskedBatchNorm(momentum=0.95, name=f"{name}_mlp_norm")(sequence, valid)
+    normed = _norm(sequence, valid, f"{name}_mlp")
     wide = layers.Dense(2 * CHANNELS, activation="swish", name=f"{name}_mlp_expand")(normed)
     return _add(sequence, layers.Dense(CHANNELS, name=f"{name}_mlp_project")(wide), f"{name}_mlp")
 
