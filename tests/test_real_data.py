@@ -21,10 +21,16 @@ def unpack(name, layout, folder, limit):
     return folder
 
 
-@pytest.mark.parametrize("layout", ["1662", "mp_data"])
-def test_ten_real_signs_are_learnt_saved_and_recognised(layout, tmp_path):
+def test_a_tree_of_single_frames_holds_the_same_real_clips_as_files_of_1662_values(tmp_path):
+    files, tree = (signlib.load_clips(unpack("webcam10", layout, tmp_path / layout, 2)) for layout in ("1662", "mp_data"))
+    assert tree.layout == files.layout == "1662" and not tree.problems and len(tree) == len(files) == 20
+    found = {(clip.gloss, clip.read().tobytes()) for clip in files}
+    assert len(found) == 20 and {(clip.gloss, clip.read().tobytes()) for clip in tree} == found
+
+
+def test_ten_real_signs_are_learnt_saved_and_recognised(tmp_path):
     signlib.use_device("cpu", 0)
-    clips = signlib.load_clips(unpack("webcam10", layout, tmp_path, 12))
+    clips = signlib.load_clips(unpack("webcam10", "mp_data", tmp_path, 12))
     assert len(clips) == 120 and not clips.problems and clips.layout == "1662"
     train, val, _ = signlib.split_clips(clips)
     classes, p = signlib.class_names(train), signlib.Preprocessor(layout=clips.layout)

@@ -34,6 +34,13 @@ def clips(tmp_path_factory, write_clips):
     return signlib.load_clips(write_clips(folder, {f"{i:05d}": CLASSES[i % 3] for i in range(30)}))
 
 
+def eager_model(**more):
+    """A small model that runs eagerly, since building its graph takes seconds."""
+    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE | more)
+    model.run_eagerly = True
+    return model
+
+
 @pytest.fixture
 def setting(clips):
     """Model, training and validation batches, and the record; the model starts the same each time."""
@@ -41,8 +48,7 @@ def setting(clips):
     train, val, _ = signlib.split_clips(clips)
     batches = signlib.KeypointGenerator(train, P, CLASSES, batch_size=8, augment=signlib.Augment(), seed=1)
     val_batches = signlib.KeypointGenerator(val, P, CLASSES, batch_size=8, shuffle=False)
-    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
-    return model, batches, val_batches, make_record(CLASSES, P, "1629", ARCHITECTURE)
+    return eager_model(), batches, val_batches, make_record(CLASSES, P, "1629", ARCHITECTURE)
 
 
 class At(keras.utils.PyDataset):
@@ -113,7 +119,7 @@ def test_an_epoch_does_not_depend_on_the_random_numbers_drawn_before_it(setting)
     model.predict(val_batches, verbose=0)
     for _ in range(3):
         model.train_on_batch(*batches[0])
-    again = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
+    again = eager_model()
     again.set_weights(start)
     fit(again, batches, val_batches, record=record, epochs=1)
     for a, b in zip(first, again.get_weights(), strict=True):
@@ -217,14 +223,17 @@ def weights_of(model):
     return np.concatenate([weight.ravel() for weight in model.get_weights()])
 
 
-def resumed(clips, folder, architecture=ARCHITECTURE, model=None, mixup=0.0, **more):
+def resumed(clips, folder, architecture=ARCHITECTURE, model=None, mixup=0.0, batch_size=8, eager=True, **more):
     """A training in `folder`, begun or gone on with as in a new process: (model, result). model: to train, instead of one that
     is built here."""
     signlib.use_device("cpu", 1)
     train, val, _ = signlib.split_clips(clips)
-    batches = signlib.KeypointGenerator(train, P, CLASSES, batch_size=8, augment=signlib.Augment(), mixup=mixup, seed=1)
+    batches = signlib.KeypointGenerator(
+        train, P, CLASSES, batch_size=batch_size, augment=signlib.Augment(), mixup=mixup, seed=1
+    )
     val_batches = signlib.KeypointGenerator(val, P, CLASSES, batch_size=8, shuffle=False)
     model = model or signlib.build_model(P.output_shape, 3, **architecture)
+    model.run_eagerly = eager
     action = more.pop("action", lambda epoch, index, features: features)
     record = make_record(CLASSES, P, "1629", architecture, fingerprint=clips.fingerprint)
     result = fit(model, At(batches, action), val_batches, record=record, path=folder / "model.h5", state=folder / "state.h5",
@@ -236,7 +245,7 @@ def resumed(clips, folder, architecture=ARCHITECTURE, model=None, mixup=0.0, **m
 def unbroken(clips, tmp_path_factory):
     """Model, result and folder of a training of 6 epochs that nothing broke."""
     folder = tmp_path_factory.mktemp("unbroken")
-    return *resumed(clips, folder, epochs=6, monitor="val_accuracy"), folder
+    return *resumed(clips, folder, epochs=6, monitor="val_accuracy", eager=False), folder
 
 
 def same_end(folder, other):
@@ -258,17 +267,19 @@ def test_a_training_that_was_interrupted_and_resumed_ends_as_one_that_was_not(cl
             os.kill(os.getpid(), signal.SIGINT)
         return features
 
-    _, result = resumed(clips, tmp_path, epochs=6, monitor="val_accuracy", action=interrupt)
+    _, result = resumed(clips, tmp_path, epochs=6, monitor="val_accuracy", eager=False, action=interrupt)
     assert result.status == "interrupted" and len(result.history["loss"]) == 2
-    _, result = resumed(clips, tmp_path, epochs=4, monitor="val_accuracy")
+    _, result = resumed(clips, tmp_path, epochs=4, monitor="val_accuracy", eager=False)
     assert "resumed after epoch 2" in capsys.readouterr().out and len(result.history["loss"]) == 4
-    model, result = resumed(clips, tmp_path, epochs=6, monitor="val_accuracy")
+    model, result = resumed(clips, tmp_path, epochs=6, monitor="val_accuracy", eager=False)
     assert (result.history, result.best_epoch) == (unbroken[1].history, unbroken[1].best_epoch)
     np.testing.assert_array_equal(weights_of(model), weights_of(unbroken[0]))
     assert same_end(tmp_path, unbroken[2])
 
     before = (tmp_path / "state.h5").read_bytes()
-    _, result = resumed(clips, tmp_path, epochs=6, monitor="val_accuracy", final=tmp_path / "final.h5")  # nothing is left to do
+    _, result = resumed(
+        clips, tmp_path, epochs=6, monitor="val_accuracy", eager=False, final=tmp_path / "final.h5"
+    )  # nothing is left to do
     assert result.status == "finished" and (tmp_path / "state.h5").read_bytes() == before and result.published
 
 
@@ -292,13 +303,12 @@ def test_each_architecture_killed_in_its_second_epoch_and_resumed_ends_as_if_it_
             shutil.copytree(whole, broken)
         return features
 
-    settings = {"architecture": architecture, "mixup": mixup, "epochs": 2, "monitor": "loss"}
+    settings = {"architecture": architecture, "mixup": mixup, "batch_size": 12, "epochs": 2, "monitor": "loss"}
     model = signlib.build_model(P.output_shape, 3, **architecture)
-    model.run_eagerly = model.name == "conv_transformer"
     _, result = resumed(clips, whole, model=model, action=leave, **settings)
     expected = weights_of(model)
     assert read_progress(broken / "state.h5")["epoch"] == 1 and not same_end(broken, whole)
-    # The same model again, since a new one takes seconds to compile; nothing of what it knew is left.
+    # The same model again, since a new one takes seconds to build; nothing of what it knew is left.
     for variable in [*model.variables, *model.optimizer.variables]:
         variable.assign(np.full_like(variable.numpy(), 7))
     _, again = resumed(clips, broken, model=model, **settings)
@@ -318,7 +328,7 @@ def start_timer(epoch, index, features):  # the first batch has been asked for: 
     if timer.ident is None:
         timer.start()
     return features
-resumed(signlib.load_clips(data), pathlib.Path(folder), epochs=6, monitor="val_accuracy", action=start_timer)
+resumed(signlib.load_clips(data), pathlib.Path(folder), epochs=6, monitor="val_accuracy", eager=False, action=start_timer)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -328,7 +338,7 @@ def test_a_training_that_is_killed_at_random_moments_and_resumed_ends_as_one_tha
     for _ in range(2):
         command = [sys.executable, "-c", KILLED, tmp_path, clips.folder, str(rng.uniform(0.2, 3))]
         assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120).returncode == -signal.SIGKILL
-    resumed(clips, tmp_path, epochs=6, monitor="val_accuracy")
+    resumed(clips, tmp_path, epochs=6, monitor="val_accuracy", eager=False)
     assert same_end(tmp_path, unbroken[2])
 
 
@@ -348,7 +358,7 @@ def test_after_a_kill_between_saving_the_best_model_and_the_state_no_worse_epoch
 def test_patience_and_the_learning_rate_go_on_after_a_resume(setting, tmp_path):
     model, batches, val_batches, record = setting
     fit(still(model), batches, val_batches, record=record, state=tmp_path / "state.h5", epochs=3)
-    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
+    model = eager_model()
     model.get_layer("stem_norm").momentum = 1.0
     with pytest.raises(InputError, match=r"state\.h5: its best epoch is best in val_loss, not in loss"):
         fit(model, batches, val_batches, record=record, state=tmp_path / "state.h5", resume=True, monitor="loss")
@@ -363,7 +373,7 @@ def test_a_state_that_cannot_be_saved_does_not_end_the_training(clips, tmp_path)
         train, val, _ = signlib.split_clips(clips)
         batches = signlib.KeypointGenerator(train, P, CLASSES, batch_size=8, seed=1)
         val_batches = signlib.KeypointGenerator(val, P, CLASSES, batch_size=8, shuffle=False)
-        model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE)
+        model = eager_model()
         record = make_record(CLASSES, P, "1629", ARCHITECTURE)
         result = fit(model, batches, val_batches, record=record, state=tmp_path / "state.h5", epochs=2)
     assert result.status == "finished" and len(result.history["loss"]) == 2
@@ -457,7 +467,7 @@ def test_the_moving_average_is_judged_and_saved_and_training_goes_on_without_it(
     start = model.get_weights()
     fit(model, batches, val_batches, record=record, epochs=2)
     without, steps[:] = list(steps), []
-    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE, ema=MOMENTUM)
+    model = eager_model(ema=MOMENTUM)
     model.set_weights(start)
     result = fit(model, batches, val_batches, record=record, path=tmp_path / "model.h5", epochs=2)
     for raw, other in zip(steps, without, strict=True):
@@ -473,8 +483,8 @@ def test_the_moving_average_is_judged_and_saved_and_training_goes_on_without_it(
 
 def test_ctrl_c_during_validation_keeps_the_best_moving_average(setting, tmp_path, steps):
     _, batches, val_batches, record = setting
-    model = signlib.build_model(P.output_shape, 3, **ARCHITECTURE, ema=MOMENTUM)
-    model.run_eagerly, val_batches.batch_size = True, 2
+    model = eager_model(ema=MOMENTUM)
+    val_batches.batch_size = 2
 
     def interrupt(epoch, index, features):
         if len(steps) == 2 * len(batches) and index == 1:
