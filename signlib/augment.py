@@ -8,13 +8,19 @@ from signlib.errors import InputError
 from signlib.landmarks import mirror_permutation
 from signlib.preprocess import MIDDLE, resample
 
+# Beyond these a clip would run backwards, be turned inside out, or vanish.
+LARGEST = {
+    **{"mirror": 1, "rotation": 180, "scale": 0.9, "shear": 0.9, "shift": 1, "noise": 1},
+    **{"speed": 0.9, "warp": 1, "crop": 0.5, "drop_frames": 1, "drop_landmarks": 1},
+}
+
 
 @dataclass(frozen=True)
 class Augment:
     """`augment(points, rng)` returns changed points `(T', P, 3)`; all randomness comes from `rng`.
 
     landmarks: what the points are, `Preprocessor.selected`; `mirror` needs it. Raises InputError where it does not fit the
-    points, and for limits that would play a clip backwards. The defaults were chosen on the validation clips of wlasl300, near
+    points, and for a limit beyond `LARGEST`. The defaults were chosen on the validation clips of wlasl300, near
     those of the first place of Google's isolated sign language recognition of 2023 (hoyso48).
     """
 
@@ -32,11 +38,9 @@ class Augment:
     noise: float = 0.0  # standard deviation of each coordinate in each frame, in sizes of the picture
 
     def __post_init__(self):
-        if not (0 <= self.crop <= 0.5 and 0 <= self.warp <= 1 and 0 <= self.speed < 1):
-            raise InputError(
-                f"crop {self.crop}, warp {self.warp}, speed {self.speed}: expected at most 0.5 and 1, and less than 1"
-            )
-
+        for name, largest in LARGEST.items():
+            if not 0 <= getattr(self, name) <= largest:
+                raise InputError(f"{name} is {getattr(self, name)}; expected 0 to {largest}")
         if self.mirror:
             mirror_permutation(self.landmarks)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from signlib import Augment, InputError
+from signlib.augment import LARGEST
 from signlib.landmarks import mirror_permutation, select_landmarks
 from signlib.preprocess import resample
 
@@ -102,6 +103,14 @@ def test_no_clip_is_mirrored_unless_it_is_asked_for(damaged_points):
 def test_mirroring_the_whole_mesh_is_an_error(damaged_points):
     with pytest.raises(InputError, match="no mirror image"):
         Augment(select_landmarks("all"), mirror=1)(damaged_points(3, landmarks="all"), rng(0))
+
+
+@pytest.mark.parametrize("name", LARGEST)
+def test_a_limit_that_no_clip_survives_is_refused_by_name(name):
+    only(**{name: LARGEST[name]})
+    for wrong in (-0.1, LARGEST[name] + 0.1, np.nan):
+        with pytest.raises(InputError, match=f"{name} is {wrong}; expected 0 to {LARGEST[name]}"):
+            only(**{name: wrong})
 
 
 @pytest.mark.parametrize("length", [1, 2, 10, 50])
