@@ -1,4 +1,4 @@
-"""What each step from the notes' pipeline to the recipe `accurate` brings, on any data.
+"""What each step from the notes' preprocessing to the recipe `accurate` brings, on any data.
 
 python benchmarks/accuracy.py --data DIR --split official          ten rows, two seeds, five minutes each at most
 python benchmarks/accuracy.py --recipes none lstm accurate --seeds 0 1 2 --data DIR      recipes as they are, whole length
@@ -27,12 +27,12 @@ from signlib.errors import InputError
 from signlib.headless import run_notebook
 from signlib.runs import read_state
 
-NOTES = {  # the first 50 frames, mean and deviation of the whole clip, missing hands as zeros
+NOTES = {  # the first 50 frames, mean and deviation of the whole clip, missing hands as zeros; the model is ours
     **{"LONG_CLIPS": "truncate", "FEATURES": "position+depth", "NORMALISE": "clip"},
     **{"INTERPOLATE": False, "TRIM": False, "AUGMENT": False},
 }
 LADDER = {  # row: what changes from the row before; all else as in the notes
-    "the notes, literally": NOTES | {"MONITOR": "val_accuracy", "PATIENCE": 100},
+    "the notes' preprocessing": NOTES | {"EPOCHS": 60, "MONITOR": "val_accuracy", "PATIENCE": 60},
     "resampled, not cut": {"LONG_CLIPS": "resample"},
     "relative to the body": {"NORMALISE": "body", "FEATURES": "position"},
     "interpolated, trimmed": {"INTERPOLATE": True, "TRIM": True},
@@ -42,11 +42,11 @@ LADDER = {  # row: what changes from the row before; all else as in the notes
         **{"LEARNING_RATE": 2e-3, "SCHEDULE": "cosine", "WARMUP_EPOCHS": 5, "WEIGHT_DECAY": 0.05, "L2_REGULARIZATION": 0.0},
     },
     "smoothed labels, averaged weights": {"LABEL_SMOOTHING": 0.1, "EMA": 0.99},
-    "32 frames, all of a hand": {  # the recipe lstm
+    "32 frames, all of a hand": {  # the recipe lstm, as far as five minutes go
         **{"SEQUENCE_LENGTH": 32, "LONG_CLIPS": "stretch", "FEATURES": "position+place+shape+distance+direction+velocity"},
     },
     "convolutions and attention": {  # the recipe accurate, as far as five minutes go
-        **{"ARCHITECTURE": "conv_transformer", "EPOCHS": 40, "LEARNING_RATE": 1e-3, "DROPOUT_RATE": 0.7, "ADAM_EPSILON": 1e-6},
+        **{"ARCHITECTURE": "conv_transformer", "EPOCHS": 35, "LEARNING_RATE": 1e-3, "DROPOUT_RATE": 0.7, "ADAM_EPSILON": 1e-6},
     },
 }
 SMALL = {"EPOCHS": 2, "WARMUP_EPOCHS": 0}
@@ -69,11 +69,13 @@ def main(arguments):
         if options.small:
             rows = {name: rows[name] | SMALL for name in (next(iter(rows)), list(rows)[-1])}
         given, out = read_options(rest, rows), project.project_path(options.out)
-        table = pd.DataFrame([measure(name, given | changes, options.seeds, out) for name, changes in rows.items()])
+        runs = {name: [run(name, seed, given | changes, out) for seed in options.seeds] for name, changes in rows.items()}
+        check_same_clips([folder for folders in runs.values() for folder in folders])
     except InputError as error:
         print(f"accuracy.py: {error}", file=sys.stderr)
         return 2
-    shares = [name for name in table if name not in ("row", "epoch", "minutes", "clips", "revision")]
+    table = pd.DataFrame([{"row": name} | measure(folders) for name, folders in runs.items()])
+    shares = [name for name in table if name not in ("row", "epoch", "minutes", "clips", "revisions")]
     print(table.round(1).assign(**(100 * table[shares]).round(1)).to_string(index=False))
     table.to_csv(out / "accuracy.csv", index=False)
     rows = table[["row", "top 1", "low", "high"]].itertuples(index=False, name=None)
@@ -93,23 +95,63 @@ def ladder():
 def read_options(arguments, rows):
     """Returns the parameters that hold for all rows. Raises InputError for one that rows set themselves."""
     given = train.read_arguments(arguments)
-    for name, (default, _) in project.notebook_parameters().items():
-        if given[name] != default and (name in OWN or any(name in changes for changes in rows.values())):
+    named = {argument.split("=")[0].replace("--no-", "--", 1) for argument in arguments}
+    for name in (*OWN, *(name for changes in rows.values() for name in changes)):
+        if train.option(name) in named:
             raise InputError(f"{train.option(name)} cannot be given: the rows set it themselves")
     return given
 
 
-def measure(name, parameters, seeds, out):
-    """Returns a row of the table, {column: value}, of one run a seed."""
-    runs = [run(f"{name} {seed}", parameters | {"SEED": seed}, out) for seed in seeds]
-    stored, states = [np.load(folder / "predictions.npz") for folder in runs], [read_state(folder) for folder in runs]
-    if len({state["data_fingerprint"] for state in states}) > 1:
-        raise InputError(f"the data changed between the runs of {name!r}; name another folder with --out")
+def run(name, seed, parameters, out):
+    """Returns the folder of the finished run of these parameters: the stored one, or else a new or resumed one. A run that
+    diverged after its best epoch is finished as well: it would diverge again."""
+    parameters = parameters | {"SEED": seed}
+    folder = out / f"{name.replace(',', '').replace(' ', '-')}-{seed}-{digest(parameters)}"
+    split = out / f"split-{digest({key: parameters[key] for key in DATA})}.json"  # of the first run, for all rows and seeds
+    state = read_state(folder) or {}
+    if not finished(folder, state):
+        print(f"\n{name}, seed {seed}: {folder}", flush=True)
+        if state:
+            end = run_notebook(project.NOTEBOOK, state["parameters"] | {"RESUME": str(folder)}, "")
+        else:
+            parameters = parameters | {"MODELS_DIR": str(folder / "models")}  # what is in models/ stays as it is
+            if split.exists():
+                parameters["SPLIT"] = str(split)
+            end = run_notebook(project.NOTEBOOK, parameters, folder)
+        if end.exit_status >= 128:
+            raise KeyboardInterrupt
+        if not finished(folder, read_state(folder)):
+            raise InputError(f"{name}, seed {seed}: {end.status}: {end.reason}")
+    if not split.exists():
+        shutil.copyfile(folder / "split.json", split)
+    return folder
+
+
+def finished(folder, state):
+    """Whether the run in `folder` has come to its end and has predictions."""
+    return state.get("status") in ("finished", "diverged") and (folder / "predictions.npz").exists()
+
+
+def check_same_clips(folders):
+    """Raises InputError unless all runs were judged by the same clips and glosses of the same data."""
+    seen = {}
+    for folder in folders:
+        with np.load(folder / "predictions.npz") as stored:
+            clips = (stored["video_ids"].tolist(), stored["labels"].tolist(), stored["classes"].tolist())
+        seen.setdefault(digest([clips, read_state(folder)["data_fingerprint"]]), folder)
+    if len(seen) > 1:
+        one, other, *_ = seen.values()
+        raise InputError(f"{one} and {other} were judged by other clips or glosses; name another folder with --out")
+
+
+def measure(folders):
+    """Returns a row of the table, {column: value}, of the runs in `folders`, one a seed."""
+    states = [read_state(folder) for folder in folders]
+    stored = [np.load(folder / "predictions.npz") for folder in folders]
     labels, single = stored[0]["labels"], [one["probabilities"] for one in stored]
     tops = [[evaluate.top_k(one, labels, k).mean() for one in (*single, np.mean(single, axis=0))] for k in (1, 5)]
     _, low, high = evaluate.accuracy_interval(np.arange(len(labels)) < np.mean(tops[0][:-1]) * len(labels) - 0.5)
     return {
-        "row": name,
         "top 1": np.mean(tops[0][:-1]),
         "low": low,
         "high": high,
@@ -121,31 +163,8 @@ def measure(name, parameters, seeds, out):
         "epoch": np.mean([state["best_epoch"] for state in states]),
         "minutes": np.mean([state["training_seconds"] for state in states]) / 60,
         "clips": len(labels),
-        "revision": states[0]["git_revision"][:8],
+        "revisions": " ".join(sorted({state["git_revision"][:8] + state["git_revision"][40:] for state in states})),
     }
-
-
-def run(name, parameters, out):
-    """Returns the folder of the finished run of these parameters: the stored one, or else a new or resumed one."""
-    folder = out / f"{name.replace(',', '').replace(' ', '-')}-{digest(parameters)}"
-    split = out / f"split-{digest({key: parameters[key] for key in DATA})}.json"  # of the first run, for all rows and seeds
-    state = read_state(folder) or {}
-    if state.get("status") != "finished":
-        print(f"\n{name}: {folder}", flush=True)
-        if state:
-            end = run_notebook(project.NOTEBOOK, state["parameters"] | {"RESUME": str(folder)}, "")
-        else:
-            parameters = parameters | {"MODELS_DIR": str(folder / "models")}  # what is in models/ stays as it is
-            if split.exists():
-                parameters["SPLIT"] = str(split)
-            end = run_notebook(project.NOTEBOOK, parameters, folder)
-        if end.exit_status >= 128:
-            raise KeyboardInterrupt
-        if end.exit_status:
-            raise InputError(f"{name}: {end.status}: {end.reason}")
-    if not split.exists():
-        shutil.copyfile(folder / "split.json", split)
-    return folder
 
 
 def digest(values):

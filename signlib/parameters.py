@@ -143,6 +143,8 @@ def check_parameters(given, table=PARAMETERS):
         check_kinds(values["FEATURES"])
     if values.get("MIRROR") and not values["AUGMENT"]:
         raise InputError(f"MIRROR = {values['MIRROR']} contradicts AUGMENT = False: set one of them")
+    if values.get("EMA") and not values["MONITOR"].startswith("val_"):
+        raise InputError(f"EMA = {values['EMA']}: expected MONITOR val_loss or val_accuracy, which judge the averaged weights")
     if warm_up := values.get("WARMUP_EPOCHS"):
         if values["SCHEDULE"] == "fixed":
             raise InputError(f"WARMUP_EPOCHS = {warm_up}: expected 0 where SCHEDULE is fixed; set SCHEDULE to cosine")

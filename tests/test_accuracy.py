@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from benchmarks import accuracy
+from signlib.errors import InputError
 from signlib.parameters import check_parameters
 from signlib.project import notebook_parameters
 
@@ -32,20 +34,71 @@ def test_the_ladder_ends_with_the_settings_of_the_recipes():
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--epochs", "7"), ("--architecture", "gru"), ("--run-dir", "a"), ("--seed", "3")]
+    ("option", "value"),
+    [("--epochs", "7"), ("--long-clips", "resample"), ("--no-trim", ""), ("--run-dir", "a"), ("--seed", "3")],
 )
 def test_an_option_that_the_rows_set_themselves_is_refused(option, value, tmp_path, capsys):
-    arguments = [option, value, "--seeds", "0", "--out", str(tmp_path), "--sample"]
+    arguments = [option, *([value] if value else []), "--seeds", "0", "--out", str(tmp_path), "--sample"]
     assert accuracy.main(arguments) == 2
-    assert f"{option} cannot be given: the rows set it themselves" in capsys.readouterr().err
+    assert f"{option.replace('no-', '')} cannot be given: the rows set it themselves" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_finished_run_is_not_run_again_and_its_split_is_that_of_all_others(given, tmp_path):
-    folder = tmp_path / f"a-row-0-{accuracy.digest(given)}"
-    folder.mkdir()
-    (folder / "run.json").write_text(json.dumps({"status": "finished", "metrics": {}}))
-    (folder / "split.json").write_text("the split")
-    assert accuracy.run("a row 0", given, tmp_path) == folder
+@pytest.fixture
+def stored(tmp_path):
+    """A function that leaves a finished run in a folder: stored(folder, probabilities, labels, ids, **state)."""
+
+    def write(folder, probabilities, labels, ids, **state):
+        folder.mkdir()
+        np.savez(folder / "predictions.npz", video_ids=ids, classes=["a", "b"], labels=labels, probabilities=probabilities)
+        facts = {
+            "status": "finished",
+            "data_fingerprint": "f",
+            "git_revision": 40 * "1",
+            "best_epoch": 3,
+            "training_seconds": 60,
+        }
+        (folder / "run.json").write_text(json.dumps(facts | {"metrics": {"nearest neighbour": 0.25}} | state))
+        (folder / "split.json").write_text("the split")
+        return folder
+
+    return write
+
+
+def test_a_row_is_the_mean_of_its_seeds_beside_their_averaged_probabilities(stored, tmp_path):
+    ids, labels = ["1", "2", "3", "4"], [0, 0, 1, 1]
+    certain, other = [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]], [[0.4, 0.6], [0.4, 0.6], [0.1, 0.9], [0.6, 0.4]]
+    folders = [
+        stored(tmp_path / "s0", certain, labels, ids),
+        stored(tmp_path / "s1", other, labels, ids, git_revision=40 * "2" + "+", best_epoch=5, training_seconds=120),
+    ]
+    row = accuracy.measure(folders)
+    expected = {"top 1": 0.375, "seeds apart": 0.25, "top 5": 1, "averaged": 0.75, "nearest neighbour": 0.25, "epoch": 4}
+    assert {name: row[name] for name in expected} == expected
+    assert (row["minutes"], row["clips"], row["revisions"]) == (1.5, 4, "11111111 22222222+")
+    assert row["low"] < 0.375 < row["high"]
+
+
+@pytest.mark.parametrize("other", [{"ids": ["1", "3"]}, {"labels": [1, 0]}, {"data_fingerprint": "g"}])
+def test_runs_that_were_judged_by_other_clips_are_not_compared(stored, tmp_path, other):
+    same = {"probabilities": [[0.9, 0.1]] * 2, "labels": [0, 1], "ids": ["1", "2"]}
+    folders = [stored(tmp_path / "a", **same), stored(tmp_path / "b", **same), stored(tmp_path / "c", **same | other)]
+    accuracy.check_same_clips(folders[:2])
+    with pytest.raises(InputError, match=r"a and .*c were judged by other clips"):
+        accuracy.check_same_clips(folders)
+
+
+@pytest.mark.parametrize("status", ["finished", "diverged"])
+def test_a_finished_run_is_not_run_again_and_its_split_is_that_of_all_others(given, stored, tmp_path, status):
+    given |= {"SAMPLE": True, "MODELS_DIR": "not to be used"}
+    folder = stored(tmp_path / f"a-row-0-{accuracy.digest(given | {'SEED': 0})}", [[0.9, 0.1]], [0], ["1"], status=status)
+    assert accuracy.run("a row", 0, given, tmp_path) == folder
     (split,) = tmp_path.glob("split-*.json")
     assert split.read_text() == "the split"
+
+    with pytest.raises(InputError, match=f"a row, seed 1: failed: .*{split.name} is no split"):
+        accuracy.run("a row", 1, given, tmp_path)
+    (folder,) = tmp_path.glob("a-row-1-*")
+    parameters = json.loads((folder / "run.json").read_text())["parameters"]
+    assert (parameters["SEED"], parameters["SPLIT"]) == (1, str(split))
+    assert parameters["MODELS_DIR"] == str(folder / "models")

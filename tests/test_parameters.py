@@ -118,6 +118,14 @@ def test_a_warm_up_leaves_an_epoch_for_the_cosine(given):
         check_parameters(given | {"WARMUP_EPOCHS": 4})
 
 
+def test_what_is_averaged_is_also_what_is_judged(given):
+    for monitor in ("val_loss", "val_accuracy"):
+        assert check_parameters(given | {"EMA": 0.99, "MONITOR": monitor})["EMA"] == 0.99
+    for monitor in ("loss", "accuracy"):
+        with pytest.raises(InputError, match=r"EMA = 0.99: expected MONITOR val_loss or val_accuracy"):
+            check_parameters(given | {"EMA": 0.99, "MONITOR": monitor})
+
+
 def test_kinds_of_features_are_taken_in_any_order(given):
     for kinds in ("velocity+position", "shape", "acceleration+velocity+shape+depth+position"):
         assert check_parameters(given | {"FEATURES": kinds})["FEATURES"] == kinds
