@@ -46,7 +46,7 @@ LADDER = {  # row: what changes from the row before; all else as in the notes
         **{"SEQUENCE_LENGTH": 32, "LONG_CLIPS": "stretch", "FEATURES": "position+place+shape+distance+direction+velocity"},
     },
     "convolutions and attention": {  # the recipe accurate, as far as five minutes go
-        **{"ARCHITECTURE": "conv_transformer", "EPOCHS": 35, "LEARNING_RATE": 1e-3, "DROPOUT_RATE": 0.7, "ADAM_EPSILON": 1e-6},
+        **{"ARCHITECTURE": "conv_transformer", "EPOCHS": 30, "LEARNING_RATE": 1e-3, "DROPOUT_RATE": 0.7, "ADAM_EPSILON": 1e-6},
     },
 }
 SMALL = {"EPOCHS": 2, "WARMUP_EPOCHS": 0}
