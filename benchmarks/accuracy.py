@@ -32,7 +32,7 @@ NOTES = {  # the first 50 frames, mean and deviation of the whole clip, missing 
     **{"INTERPOLATE": False, "TRIM": False, "AUGMENT": False},
 }
 LADDER = {  # row: what changes from the row before; all else as in the notes
-    "the notes' preprocessing": NOTES | {"EPOCHS": 50, "MONITOR": "val_accuracy", "PATIENCE": 50},
+    "preprocessing of the notes": NOTES | {"EPOCHS": 50, "MONITOR": "val_accuracy", "PATIENCE": 50},
     "resampled, not cut": {"LONG_CLIPS": "resample"},
     "relative to the body": {"NORMALISE": "body", "FEATURES": "position"},
     "interpolated, trimmed": {"INTERPOLATE": True, "TRIM": True},
