@@ -3,14 +3,16 @@
 python benchmarks/throughput.py                          the built-in sample
 python benchmarks/throughput.py --data DIR --epochs 10   your own keypoints; --help lists the few options
 
-Prints what was measured and where, then one row a phase: clips a second (median and range over the epochs), as a multiple
-of training's, the peak memory of the phase's own process, and how much of it the generator's cache holds. Parameters
-without an option are the defaults of notebooks/2_train.ipynb. Ends with status 0: done, 2: bad input, 130: interrupted.
+Prints what was measured and where, then one row a phase: clips a second (median and range over the epochs) and in the
+first epoch, milliseconds of CPU a clip (median), clips a second as a multiple of training's, the peak memory of the phase's
+own process, and how much of it the generator's cache holds. Parameters without an option are the defaults of
+notebooks/2_train.ipynb; the notes' pipeline is reference_pipeline.py. Ends with status 0: done, 2: bad input, 130: interrupted.
 """
 
 import argparse
 import multiprocessing
 import os
+import pathlib
 import platform
 import resource
 import signal
@@ -23,6 +25,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import signlib
 from signlib import project
 from signlib.errors import InputError
@@ -30,10 +33,14 @@ from signlib.errors import InputError
 # The parent imports no TensorFlow and keeps no frames: on Linux the peak of a child begins at that of its parent.
 FLOOR, TRAINING = "TensorFlow imported, nothing else", "training, from the cache, augmented"
 PHASES = {
-    "generator, from disk": {"cached": False, "augmented": False, "trained": False},
-    "generator, from its cache": {"cached": True, "augmented": False, "trained": False},
-    "generator, from its cache, augmented": {"cached": True, "augmented": True, "trained": False},
-    TRAINING: {"cached": True, "augmented": True, "trained": True},
+    "generator, from disk": {"cached": False, "augmented": False, "trained": ""},
+    "generator, from its cache": {"cached": True, "augmented": False, "trained": ""},
+    "generator, from its cache, augmented": {"cached": True, "augmented": True, "trained": ""},
+    TRAINING: {"cached": True, "augmented": True, "trained": "generator"},
+    "the same batches, from memory": {"cached": True, "augmented": True, "trained": "arrays"},
+    "training, from the cache": {"cached": True, "augmented": False, "trained": "generator"},
+    "its batches, from memory": {"cached": True, "augmented": False, "trained": "arrays"},
+    "the notes' pipeline": {"cached": True, "augmented": False, "trained": "reference"},
 }
 
 
@@ -44,6 +51,7 @@ def main(arguments):
     parser.add_argument("--labels", default="", help="json of the glosses, where it is not in the data folder or beside it")
     parser.add_argument("--layout", default="auto", help="what the frames hold [auto: by their shape]")
     parser.add_argument("--landmarks", default="default", help="as LANDMARKS of the notebook, such as hands+pose [default]")
+    parser.add_argument("--architecture", default="lstm", help="as ARCHITECTURE of the notebook [lstm]")
     parser.add_argument("--clips", type=int, default=0, help="so many training clips at most, evenly spaced [0: all]")
     parser.add_argument("--epochs", type=int, default=5, help="that are measured in each phase, after one that is not [5]")
     given = parser.parse_args(arguments)
@@ -66,6 +74,7 @@ def measure_all(given):
         raise InputError("--labels needs --data: the built-in sample has its own")
     values = {name: default for name, (default, _) in project.notebook_parameters().items()}
     values |= {"DATA": given.data, "LABELS": given.labels, "LAYOUT": given.layout, "LANDMARKS": given.landmarks}
+    values["ARCHITECTURE"] = given.architecture
     values = signlib.check_parameters(values | {"SAMPLE": not given.data})
     train, preprocessor = read_data(values, given.clips)
     device, floor = in_own_process(start_tensorflow, values)
@@ -87,11 +96,15 @@ def measure_all(given):
         finally:
             print(file=sys.stderr, flush=True)
     training = statistics.median(results[TRAINING][0])
-    print(f"{'phase':36}  {'clips/s':>8}  {'range':>17}  {'x training':>10}  {'peak MiB':>8}  {'cache MiB':>9}")
-    print(f"{FLOOR:36}  {'':8}  {'':17}  {'':10}  {floor:8,.0f}")
-    for name, (rates, peak, cache) in results.items():
+    head = f"{'phase':36}  {'clips/s':>8}  {'range':>17}  {'first':>7}  {'CPU ms':>6}  {'x training':>10}  {'peak MiB':>8}"
+    print(f"{head}  {'cache MiB':>9}")
+    print(f"{FLOOR:36}  {'':8}  {'':17}  {'':7}  {'':6}  {'':10}  {floor:8,.0f}")
+    for name, (rates, cpu, first, peak, cache) in results.items():
         median, spread = statistics.median(rates), f"{min(rates):,.0f} to {max(rates):,.0f}"
-        print(f"{name:36}  {median:8,.0f}  {spread:>17}  {median / training:10.1f}  {peak:8,.0f}  {cache:9,.0f}")
+        row = (
+            f"{name:36}  {median:8,.0f}  {spread:>17}  {first:7,.0f}  {statistics.median(cpu):6.2f}  {median / training:10.2f}"
+        )
+        print(f"{row}  {peak:8,.0f}  {cache:9,.0f}")
 
 
 def read_data(values, count):
@@ -121,34 +134,54 @@ def start_tensorflow(values):
 
 
 def measure(clips, preprocessor, values, epochs, *, cached, augmented, trained):
-    """Returns (clips a second of each epoch, peak memory in MiB, MiB in the cache) of one phase. The first epoch, which
-    fills the cache and compiles the model, is not counted."""
-    signlib.use_device(values["DEVICE"], values["SEED"])
+    """Returns (clips a second of each epoch, milliseconds of CPU a clip of each, clips a second of the first, peak memory in
+    MiB, MiB in the cache) of one phase. The first epoch, which fills the cache and compiles the model, counts by itself."""
+    if trained != "reference":  # which has TensorFlow as it is
+        signlib.use_device(values["DEVICE"], values["SEED"])
     classes = signlib.class_names(clips)
     augment = signlib.Augment() if augmented else None
     cache, size, seed = values["CACHE_MB"] * 2**20 if cached else 0, values["BATCH_SIZE"], values["SEED"]
     batches = signlib.KeypointGenerator(
         clips, preprocessor, classes, batch_size=size, augment=augment, cache_bytes=cache, seed=seed
     )
+    if trained:
+        import keras
+
+        if trained == "reference":
+            from benchmarks import reference_pipeline
+
+            labels = batches.labels
+            batches = reference_pipeline.Sequences([clip.path for clip in clips], labels, len(classes))
+            model = reference_pipeline.build(len(classes))
+        else:
+            model = signlib.build_model(preprocessor.output_shape, len(classes), values["ARCHITECTURE"])
+        arrays = None
+        if trained == "arrays":
+            parts = zip(*(batches[index] for index in range(len(batches))), strict=True)
+            arrays = [np.concatenate(part) for part in parts]
     ends = []
 
     def end_epoch(*_):
-        ends.append(time.perf_counter())
+        ends.append((time.perf_counter(), time.process_time()))
         print(".", end="", file=sys.stderr, flush=True)
 
+    end_epoch()
     if trained:
-        from signlib.device import keras
-
-        model = signlib.build_model(preprocessor.output_shape, len(classes), values["ARCHITECTURE"])
         timer = keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)
-        model.fit(batches, epochs=epochs + 1, verbose=0, shuffle=False, callbacks=[timer])
+        options = {"epochs": epochs + 1, "verbose": 0, "shuffle": False, "callbacks": [timer]}
+        if arrays:
+            model.fit(*arrays, batch_size=size, **options)
+        else:
+            model.fit(batches, **options)
     else:
         for _ in range(epochs + 1):
             for index in range(len(batches)):
                 batches[index]
             batches.on_epoch_end()
             end_epoch()
-    return (len(clips) / np.diff(ends)).tolist(), peak_memory(), batches.cached_bytes / 2**20
+    wall, cpu = np.diff(ends, axis=0).T
+    rates, cached = (len(clips) / wall).tolist(), getattr(batches, "cached_bytes", 0) / 2**20
+    return rates[1:], (1000 * cpu[1:] / len(clips)).tolist(), rates[0], peak_memory(), cached
 
 
 def peak_memory():

@@ -15,7 +15,7 @@ import numpy as np
 from signlib.agreement import check_layout
 from signlib.errors import InputError
 from signlib.files import is_folder
-from signlib.frames import count_frames, file_ends, frame_files, open_frames
+from signlib.frames import file_ends, frame_files, open_frames
 from signlib.labels import Problem, find_clips, readable
 from signlib.landmarks import LAYOUTS, detect_layout
 
@@ -25,7 +25,8 @@ CHECKED_CLIPS, CHECKED_FRAMES = 30, 300  # are looked at to see whether the layo
 
 @dataclass(frozen=True)
 class Clip:
-    """One video's keypoints: a file, or a folder of one file a frame, and what the labels say of it: see `labels.Label`."""
+    """One video's keypoints: a file, or a folder of one file a frame, and what the labels say of it: see `labels.Label`.
+    num_frames: T, when it was listed."""
 
     video_id: str
     path: pathlib.Path
@@ -34,6 +35,7 @@ class Clip:
     split: str
     layout: str
     recording: tuple = ()
+    num_frames: int = 0
 
     def read(self):
         """Returns the frames `(T, F)` in the file's own dtype. Never unpickles. Raises InputError naming the file."""
@@ -41,11 +43,6 @@ class Clip:
         if not LAYOUTS[self.layout].fits(frames.shape[1:]):
             raise InputError(f"{self.path} holds frames of shape {frames.shape[1:]}; they were {self.layout} when listed")
         return frames.reshape(len(frames), -1)
-
-    @property
-    def num_frames(self):
-        """T, from the file's header or by counting the files of a folder."""
-        return count_frames(self.path)
 
 
 class Clips(list):
@@ -121,7 +118,7 @@ def load_clips(data_dir, labels=None, layout="auto", max_bad_share=0.2):
             bad.append(Problem(video_id, "layout", f"frames of shape {shape[1:]}, which is layout {found}; {which}"))
         elif video_id in entries:
             label = entries[video_id]
-            clips.append(Clip(video_id, paths[video_id], *label[:3], layout, label.recording))
+            clips.append(Clip(video_id, paths[video_id], *label[:3], layout, label.recording, shape[0]))
             digest.update(json.dumps([video_id, label, layout, shape, dtype]).encode())
             digest.update(file_ends(paths[video_id], FINGERPRINT_BYTES))
         elif not any(p.video_id == video_id for p in problems):

@@ -1,6 +1,7 @@
 """Starting TensorFlow: quietly, on the device asked for, and reproducibly. Import Keras and TensorFlow from here."""
 
 import contextlib
+import ctypes
 import os
 import re
 import sys
@@ -13,6 +14,15 @@ _NOISE = re.compile(
     rb"^\s*$|^[IW]\d{4} |: [IW] (tensorflow|external)/|^WARNING: All log messages before absl|failed call to cuInit"
     rb"|Unable to register cu|^To enable the following instructions|computation_placer.cc"
 )
+
+
+def _keep_memory():
+    """Lets glibc keep memory that is freed and needed again at the next step. Given back to the system, it has to be cleared
+    and mapped each time: training conv_transformer on clips of 72 frames then took 1.2 times as long. Nothing elsewhere."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 0)  # M_MMAP_MAX: no block is of its own
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: nothing is given back
 
 
 @contextlib.contextmanager
@@ -34,6 +44,7 @@ def _quiet_start():
                     os.write(2, line)
 
 
+_keep_memory()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # later: errors only
 os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
 with _quiet_start():

@@ -1,6 +1,7 @@
 """Batches for `fit`: `KeypointGenerator`, with its cache."""
 
 import zlib
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -18,7 +19,8 @@ class KeypointGenerator(keras.utils.PyDataset):
     mixup: 0, or alpha: each clip is mixed with another of its batch, features and labels, in shares drawn from
     Beta(alpha, alpha), anew for each (seed, epoch, batch) (Zhang et al. 2018, arXiv 1710.09412); valid is where either is.
     shuffle: a new order each epoch, from (seed, epoch). Set `.epoch` to repeat an epoch.
-    cache_bytes: points (before augmentation) are kept up to this size; what does not fit is read again each epoch.
+    cache_bytes: what is the same in each epoch is kept in memory up to this size: features, or where they are augmented
+    points; what does not fit is made again each epoch.
 
     Raises InputError for a clip whose gloss is not among the classes.
     """
@@ -44,7 +46,8 @@ class KeypointGenerator(keras.utils.PyDataset):
         self.labels = np.array([label[clip.gloss] for clip in self.clips], int)
         self.batch_size, self.augment, self.mixup, self.shuffle, self.seed = batch_size, augment, mixup, shuffle, seed
         self.cache_bytes, self.cached_bytes, self._cache = cache_bytes, 0, {}
-        self.epoch = 0
+        self._ahead, self._thread = None, ThreadPoolExecutor(1)
+        self.epoch, self._order = 0, (None, np.arange(len(self.clips)))
 
     def __len__(self):
         """Batches an epoch."""
@@ -55,40 +58,64 @@ class KeypointGenerator(keras.utils.PyDataset):
         self.epoch += 1
 
     def __getitem__(self, index):
-        """Returns batch `index` of the current epoch."""
-        chosen = self.batch_clips(index)
-        features = np.stack([self._features(i) for i in chosen])
-        labels = np.eye(len(self.classes), dtype=np.float32)[self.labels[chosen]]
-        return self._mixed(features, labels, index) if self.mixup else (features, labels)
+        """Returns batch `index` of the current epoch. The next one is then made in a thread while the model learns from this:
+        where TensorFlow has to be deterministic, it asks for a batch only when it needs it."""
+        asked, ahead = (self.epoch, index), self._ahead
+        self._ahead = None
+        if ahead is not None:
+            wait([ahead[1]])
+        batch = ahead[1].result() if ahead is not None and ahead[0] == asked else self._make(*asked)
+        if index + 1 < len(self):
+            self._ahead = (self.epoch, index + 1), self._thread.submit(self._make, self.epoch, index + 1)
+        return batch
 
-    def batch_clips(self, index):
-        """Returns the positions in `.clips` of batch `index` of the current epoch."""
-        order = np.arange(len(self.clips))
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.clips))
+    def _make(self, epoch, index):
+        chosen = self.batch_clips(index, epoch)
+        features = np.zeros((len(chosen), *self.preprocessor.output_shape), np.float32)
+        for i, rows in zip(chosen, features, strict=True):
+            self._write_features(i, epoch, rows)
+        labels = np.zeros((len(chosen), len(self.classes)), np.float32)
+        labels[np.arange(len(chosen)), self.labels[chosen]] = 1
+        return self._mixed(features, labels, [self.seed, epoch, index, MIXUP]) if self.mixup else (features, labels)
+
+    def batch_clips(self, index, epoch=None):
+        """Returns the positions in `.clips` of batch `index` of an epoch, by default the current one."""
+        epoch = self.epoch if epoch is None else epoch
+        known, order = self._order
+        if self.shuffle and known != epoch:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.clips))
+            self._order = epoch, order  # at once, since two threads ask
         return order[index * self.batch_size : (index + 1) * self.batch_size]
 
-    def _mixed(self, features, labels, index):
-        rng = np.random.default_rng([self.seed, self.epoch, index, MIXUP])
+    def _mixed(self, features, labels, seeds):
+        rng = np.random.default_rng(seeds)
         share, other = rng.beta(self.mixup, self.mixup, (len(labels), 1)).astype(np.float32), rng.permutation(len(labels))
         valid = np.maximum(features[:, :, -1], features[other, :, -1])
         features = share[:, :, None] * features + (1 - share[:, :, None]) * features[other]
         features[:, :, -1] = valid
         return features, share * labels + (1 - share) * labels[other]
 
-    def _features(self, i):
-        points = self.points(i)
+    def _write_features(self, i, epoch, rows):
+        """Writes the features of clip `i` into zeros `(L, D)`."""
         if self.augment is not None:
-            clip_key = zlib.crc32(self.clips[i].video_id.encode())
-            points = self.augment(points, np.random.default_rng([self.seed, self.epoch, clip_key]))
-        return self.preprocessor.features(points)
+            rng = np.random.default_rng([self.seed, epoch, zlib.crc32(self.clips[i].video_id.encode())])
+            self.preprocessor.features(self.augment(self.points(i), rng), rows)
+        elif i in self._cache:
+            rows[: len(self._cache[i])] = self._cache[i]
+        else:
+            self.preprocessor.features(self.points(i), rows)
+            self._keep(i, rows[: int(rows[:, -1].sum())].copy())
 
     def points(self, i):
-        """Returns the points `(T, P, 3)` of clip `i` of `.clips`, not augmented, from the cache where they are in it."""
-        if i not in self._cache:
-            points = self.preprocessor.points(self.clips[i].read(), self.clips[i].layout)
-            if self.cached_bytes + points.nbytes > self.cache_bytes:
-                return points  # full: never evict, since each epoch asks for every clip once
-            self._cache[i] = points
-            self.cached_bytes += points.nbytes
-        return self._cache[i]
+        """Returns the points `(T, P, 3)` of clip `i` of `.clips`, not augmented: from the cache, where they are in it."""
+        if self.augment is not None and i in self._cache:
+            return self._cache[i]
+        points = self.preprocessor.points(self.clips[i].read(), self.clips[i].layout)
+        if self.augment is not None:
+            self._keep(i, points)
+        return points
+
+    def _keep(self, i, array):
+        if self.cached_bytes + array.nbytes <= self.cache_bytes:  # never evict: each epoch asks for every clip once
+            self._cache[i] = array
+            self.cached_bytes += array.nbytes

@@ -22,6 +22,21 @@ class ValidFlag(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("signlib")
+class CutPadding(layers.Layer):
+    """A batch `(B, L, D)` without the padding that all of its clips have at the end, `(B, L', D)`: the same comes out, and
+    clips of 20 frames padded to 50 train in half the time."""
+
+    def call(self, features):
+        """Returns the frames up to the last valid one of the longest clip."""
+        frames = ops.sum(ops.cast(features[:, :, -1] != 0, "int32"), axis=1)  # NaN is not 0 either: `fit` has to hear of it
+        return features[:, : ops.maximum(ops.max(frames), 1)]
+
+    def compute_output_shape(self, shape):
+        """Returns `(B, None, D)`."""
+        return shape[0], None, shape[2]
+
+
+@keras.saving.register_keras_serializable("signlib")
 class MaskedAttentionPooling(layers.Layer):
     """Weighted mean over the frames of a clip: `(B, L, H)` and `valid` `(B, L, 1)` -> `(B, H)`.
 
@@ -96,7 +111,7 @@ class MaskedSelfAttention(layers.Layer):
 
     def call(self, sequence, valid, training=None):
         """Returns `(B, L, H)`."""
-        mask = ops.repeat(ops.transpose(valid, (0, 2, 1)) > 0, sequence.shape[1], axis=1)
+        mask = ops.transpose(valid, (0, 2, 1)) > 0  # `(B, 1, L)`: all frames look at the same ones
         return self.attention(sequence, sequence, attention_mask=mask, training=training)
 
     def get_config(self):
@@ -245,7 +260,8 @@ def build_model(
         raise InputError(f"a model needs a gloss, and two to tell apart; got {num_classes}")
     regularizer = keras.regularizers.L2(l2)
     inputs = layers.Input(input_shape, name="features")
-    clip = ARCHITECTURES[architecture](inputs, ValidFlag(name="valid")(inputs), dropout_rate, regularizer)
+    frames = CutPadding(name="frames")(inputs)
+    clip = ARCHITECTURES[architecture](frames, ValidFlag(name="valid")(frames), dropout_rate, regularizer)
     clip = layers.Dropout(dropout_rate, name="dropout")(clip)
     start = keras.initializers.RandomNormal(stddev=0.01)  # near 0, so that the loss starts at ln(glosses) in all of them
     outputs = layers.Dense(

@@ -235,7 +235,7 @@ def _open(path):
 def _stored(file, model):
     """Yields (weight of the model, its array in the file), as Keras lays them out: by layer, in the layer's order. Raises
     InputError at the first one that does not fit."""
-    for layer in model.layers:
+    for layer in filter(lambda layer: layer.weights, model.layers):
         group = file[f"model_weights/{layer.name}"]
         arrays = [group[name] for name in np.asarray(group.attrs["weight_names"]).astype(str)]
         if len(arrays) != len(layer.weights):

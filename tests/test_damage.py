@@ -171,7 +171,12 @@ def be_unsteady(monkeypatch):
     calls = iter(range(10**9))
 
     def make(features):
-        return lambda self, points: features(self, points) + np.float32(1e-6) * next(calls)
+        def unsteady(self, points, out=None):
+            out = features(self, points, out)
+            out += np.float32(1e-6) * next(calls)
+            return out
+
+        return unsteady
 
     change(monkeypatch, signlib.Preprocessor, "features", make)
 

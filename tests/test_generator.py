@@ -68,7 +68,11 @@ def test_batches_equal_a_naive_loop(clips, augment, shuffle, batch_size, sizes):
 
 @pytest.mark.parametrize("augment", [None, AUGMENT], ids=["plain", "augment"])
 def test_the_cache_keeps_within_its_bytes_and_changes_no_batch(clips, augment):
-    a_clip = PREPROCESS.points(clips[0].read(), "1629").nbytes
+    def size(clip):
+        points = PREPROCESS.points(clip.read(), "1629")
+        return points.nbytes if augment else 4 * min(len(points), 8) * PREPROCESS.output_shape[1]  # without its padding
+
+    a_clip = size(clips[0])
     none, some, all_of_it = (generator(clips, augment=augment, cache_bytes=n) for n in (0, 4 * a_clip, 1 << 30))
     for epoch in range(3):
         expected = epoch_of(none, epoch)
@@ -76,7 +80,7 @@ def test_the_cache_keeps_within_its_bytes_and_changes_no_batch(clips, augment):
         assert same(epoch_of(all_of_it, epoch), expected)
         assert none.cached_bytes == 0
         assert 0 < some.cached_bytes <= 4 * a_clip
-        assert all_of_it.cached_bytes == sum(PREPROCESS.points(clip.read(), "1629").nbytes for clip in clips)
+        assert all_of_it.cached_bytes == sum(map(size, clips))
 
 
 def test_the_cache_spares_reading_and_no_cache_reads_anew(tmp_path, write_clips):
@@ -290,6 +294,26 @@ def test_fit_over_the_generator_is_fit_over_the_arrays(clips):
 def test_a_loop_over_the_batches_ends_after_the_last(clips):
     sizes = [len(features) for features, _ in generator(clips)]
     assert sizes == [4, 4, 3]
+
+
+@pytest.mark.parametrize("augment", [None, AUGMENT], ids=["plain", "augment"])
+def test_batches_asked_for_in_any_order_and_epoch_are_those_of_the_naive_loop(clips, augment):
+    """The batch that is made ahead is used where it is the one asked for, and only there."""
+    batches = generator(clips, augment=augment, mixup=0.0)
+    for epoch, index in [(0, 0), (3, 1), (3, 2), (0, 1), (0, 0), (1, 1), (1, 2), (1, 0), (1, 1), (1, 1)]:
+        batches.epoch = epoch
+        expected = list(naive(clips, 4, augment, True, 42, epoch))[index]
+        assert same([batches[index]], [expected])
+
+
+def test_a_clip_that_cannot_be_read_is_an_error_of_its_own_batch(tmp_path, write_clips):
+    clips = load_clips(write_clips(tmp_path, GLOSSES))
+    batches = generator(clips, shuffle=False)
+    clips[5].path.unlink()  # of the second batch of four, which is made ahead
+    batches[0]
+    with pytest.raises(InputError, match="cannot be read"):
+        batches[1]
+    assert len(batches[0][0]) == len(batches[0][0]) == 4
 
 
 def test_an_unknown_gloss_is_named(clips):

@@ -11,6 +11,7 @@ from signlib.device import keras
 from signlib.model import (
     ARCHITECTURES,
     ChannelAttention,
+    CutPadding,
     MaskedAttentionPooling,
     MaskedBatchNorm,
     MaskedMean,
@@ -64,6 +65,15 @@ def test_padding_changes_no_prediction(trained, more):
     short, long = (model.predict(batch(32, n)[0], verbose=0) for model, n in ((trained, FRAMES), (longer, FRAMES + more)))
     assert np.abs(short - long).max() < 1e-6
     assert np.ptp(short, axis=0).max() > 0.01  # the model tells these clips apart at all
+
+
+@pytest.mark.parametrize("lengths", [(3, 7, 1), (1, 1), (0, 0), (10, 2)])
+def test_padding_that_all_clips_of_a_batch_have_is_not_computed(lengths):
+    features = np.zeros((len(lengths), 10, 4), np.float32)
+    for clip, length in zip(features, lengths, strict=True):
+        clip[:length] = 1
+    cut = np.asarray(CutPadding()(features))
+    np.testing.assert_array_equal(cut, features[:, : max(1, *lengths)])
 
 
 @pytest.mark.parametrize("seed", range(4))
