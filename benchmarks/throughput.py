@@ -136,29 +136,24 @@ def start_tensorflow(values):
 def measure(clips, preprocessor, values, epochs, *, cached, augmented, trained):
     """Returns (clips a second of each epoch, milliseconds of CPU a clip of each, clips a second of the first, peak memory in
     MiB, MiB in the cache) of one phase. The first epoch, which fills the cache and compiles the model, counts by itself."""
-    if trained != "reference":  # which has TensorFlow as it is
+    classes, size = signlib.class_names(clips), values["BATCH_SIZE"]
+    if trained == "reference":  # without signlib, which also starts TensorFlow in its own way
+        from benchmarks import reference_pipeline
+
+        labels = [classes.index(clip.gloss) for clip in clips]
+        batches = reference_pipeline.Sequences([clip.path for clip in clips], labels, len(classes))
+        model = reference_pipeline.build(len(classes))
+    else:
         signlib.use_device(values["DEVICE"], values["SEED"])
-    classes = signlib.class_names(clips)
-    augment = signlib.Augment() if augmented else None
-    cache, size, seed = values["CACHE_MB"] * 2**20 if cached else 0, values["BATCH_SIZE"], values["SEED"]
-    batches = signlib.KeypointGenerator(
-        clips, preprocessor, classes, batch_size=size, augment=augment, cache_bytes=cache, seed=seed
-    )
-    if trained:
-        import keras
-
-        if trained == "reference":
-            from benchmarks import reference_pipeline
-
-            labels = batches.labels
-            batches = reference_pipeline.Sequences([clip.path for clip in clips], labels, len(classes))
-            model = reference_pipeline.build(len(classes))
-        else:
-            model = signlib.build_model(preprocessor.output_shape, len(classes), values["ARCHITECTURE"])
-        arrays = None
-        if trained == "arrays":
-            parts = zip(*(batches[index] for index in range(len(batches))), strict=True)
-            arrays = [np.concatenate(part) for part in parts]
+        augment, cache = signlib.Augment() if augmented else None, values["CACHE_MB"] * 2**20 if cached else 0
+        batches = signlib.KeypointGenerator(
+            clips, preprocessor, classes, batch_size=size, augment=augment, cache_bytes=cache, seed=values["SEED"]
+        )
+        model = signlib.build_model(preprocessor.output_shape, len(classes), values["ARCHITECTURE"]) if trained else None
+    arrays = None
+    if trained == "arrays":
+        parts = zip(*(batches[index] for index in range(len(batches))), strict=True)
+        arrays = [np.concatenate(part) for part in parts]
     ends = []
 
     def end_epoch(*_):
@@ -167,6 +162,8 @@ def measure(clips, preprocessor, values, epochs, *, cached, augmented, trained):
 
     end_epoch()
     if trained:
+        import keras
+
         timer = keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)
         options = {"epochs": epochs + 1, "verbose": 0, "shuffle": False, "callbacks": [timer]}
         if arrays:
