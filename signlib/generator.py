@@ -104,7 +104,7 @@ class KeypointGenerator(keras.utils.PyDataset):
             rows[: len(self._cache[i])] = self._cache[i]
         else:
             self.preprocessor.features(self.points(i), rows)
-            self._keep(i, rows[: int(rows[:, -1].sum())].copy())
+            self._keep(i, rows[: int(rows[:, -1].sum())])
 
     def points(self, i):
         """Returns the points `(T, P, 3)` of clip `i` of `.clips`, not augmented: from the cache, where they are in it."""
@@ -117,5 +117,5 @@ class KeypointGenerator(keras.utils.PyDataset):
 
     def _keep(self, i, array):
         if self.cached_bytes + array.nbytes <= self.cache_bytes:  # never evict: each epoch asks for every clip once
-            self._cache[i] = array
+            self._cache[i] = array.copy()  # without the batch or the clip that it may be a view of
             self.cached_bytes += array.nbytes

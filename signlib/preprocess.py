@@ -162,6 +162,7 @@ class Preprocessor:
         if "velocity" in self._kinds or "acceleration" in self._kinds:
             velocity = GAIN * np.diff(position, axis=0, prepend=position[:1])
             values["velocity"] = [velocity]
+        if "acceleration" in self._kinds:
             values["acceleration"] = [np.diff(velocity, axis=0, prepend=velocity[:1])]
         for hand, size in zip(self._hands, sizes, strict=True):
             place, hand = points[:, hand.start, :2], points[:, hand].reshape(len(points), -1)
