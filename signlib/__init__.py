@@ -26,6 +26,7 @@ _HOME = {
     "audit_clips": "audit",
     "apply_audit": "gate",
     "browse": "browser",
+    "cache_points": "point_cache",
     "KeypointGenerator": "generator",
     "use_device": "device",
     "build_model": "model",

@@ -1,18 +1,20 @@
 """Know your data before training on it: `audit_clips`, and `python -m signlib.audit DIR`. Never imports TensorFlow."""
 
 import argparse
+import functools
 import hashlib
 import os
 import sys
-import unicodedata
 from collections import Counter
 
 import numpy as np
+from joblib import Parallel, delayed
 
 from signlib.checks import LIMITS, PLACES, check_clip, parse_limits
 from signlib.copies import find_copies, sketch
 from signlib.dataset import Clips, load_clips
 from signlib.errors import InputError
+from signlib.gloss_checks import check_glosses
 from signlib.labels import Label
 from signlib.preprocess import Preprocessor
 from signlib.report import ADVICE, FINDING, NAMED, VERDICTS, AuditReport
@@ -20,8 +22,9 @@ from signlib.suspects import embedder, find_suspects
 
 BLOCKS = ["left_hand", "right_hand", "pose", "face", "both_hands"]
 MOMENTS, BINS = 20, 40  # of the pictures of missing parts over time, and of where hands are
-LONG_NAME = 6  # letters, from which names that differ in one of them may be one name: cat and car are not
 FOLDER_WIDE = {"outside", "order", "hands missing", "non-finite"}  # what need not be a fault where all clips have it
+SAMPLED = 8  # every so manyth frame tells clips that are not identical; all bytes of the others are compared
+MANY = 2000  # clips, from which on more processes than one are worth their start
 SHOW_EVERY = 1000  # clips, a line of progress
 LIMIT_COLUMNS, COVERED = ["check", "care", "leave_out", "reason"], ["gloss", "split", "signer", "source"]
 # What `load_clips` or a failed reading says of a clip: its severity, and what was expected.
@@ -37,8 +40,8 @@ PROBLEMS = {
 
 def audit_clips(clips, quick=False, limits=None):
     """Returns the `AuditReport` of the `Clips` that `load_clips` gave (a plain list of clips has no problems and no
-    fingerprint). Reads each file once, one at a time; a file that has become unreadable is a finding. The report does
-    not depend on the order of the clips.
+    fingerprint). Reads each file once, where there are many in as many processes as there are cores; a file that has become
+    unreadable is a finding. The report does not depend on the order of the clips.
 
     quick: neither copies other than byte-identical ones nor suspect labels are looked for. limits: others than those of
     `checks.LIMITS`, see `checks.parse_limits`.
@@ -49,42 +52,35 @@ def audit_clips(clips, quick=False, limits=None):
     if not isinstance(clips, Clips):
         clips = Clips(clips, "", "", [], "")
     clips_in_order = sorted(clips, key=lambda clip: clip.video_id)
-    layouts = {clip.layout for clip in clips}
-    everything = {layout: Preprocessor(landmarks="all", layout=layout, trim=False) for layout in layouts}
-    embed = {layout: embedder(layout, whole.blocks) for layout, whole in everything.items()}
     found = [_problem(p.video_id, p.kind, p.reason) for p in clips.problems]
     rows, digests, sketches, embedded, spans = [], {}, {}, {}, {}
-    missing, places = {block: np.zeros(MOMENTS) for block in BLOCKS}, {}
-    for number, clip in enumerate(clips_in_order, 1):
+    missing, wrists = {block: np.zeros(MOMENTS) for block in BLOCKS}, {}
+    looks = Parallel(1 if len(clips) < MANY else -1, return_as="generator")(
+        delayed(_look)(clip, quick, limits) for clip in clips_in_order
+    )
+    for number, (clip, (row, findings, look)) in enumerate(zip(clips_in_order, looks, strict=True), 1):
         if number % SHOW_EVERY == 0:
             print(f"audit: {number:,} of {len(clips):,} clips read", flush=True)
-        try:
-            frames = clip.read()
-        except InputError as error:
-            found.append(_problem(clip.video_id, "file", str(error).replace(f"{clip.path} ", "")))
-            continue
-        row, findings, looks = check_clip(frames, clip.layout, everything[clip.layout], limits)
-        rows.append({"video_id": clip.video_id, "gloss": clip.gloss, "signer": clip.signer, "split": clip.split} | row)
         found += [(clip.video_id, *finding) for finding in findings]
-        for block, lost in looks["missing"].items():
-            missing[block] += lost[((np.arange(MOMENTS) + 0.5) * len(lost) / MOMENTS).astype(int)]
-        for hand, wrists in looks["wrists"].items():
-            counts = np.histogram2d(wrists[:, 1], wrists[:, 0], BINS, (PLACES, PLACES))[0]
-            places[hand] = places.get(hand, 0) + counts.astype(int)
+        if row is None:
+            continue
+        rows.append({"video_id": clip.video_id, "gloss": clip.gloss, "signer": clip.signer, "split": clip.split} | row)
+        for block, lost in look["missing"].items():
+            missing[block] += lost
+        for hand, places in look["wrists"].items():
+            wrists.setdefault(hand, []).append(places)
         if any(finding[0] == "empty" for finding in findings):
             continue  # empty clips are all alike, and copies of nothing
-        digest = hashlib.sha256(f"{frames.dtype} {frames.shape}".encode())
-        digest.update(np.ascontiguousarray(frames))
-        digests.setdefault(digest.digest(), []).append(clip.video_id)
+        digests.setdefault(look["digest"], []).append(clip)
         if clip.recording:
             spans.setdefault(clip.recording, []).append(clip.video_id)
         if not quick:
-            sketches[clip.video_id] = sketch(looks["points"], everything[clip.layout].blocks)
-            embedded[clip.video_id] = embed[clip.layout](frames)
+            sketches[clip.video_id], embedded[clip.video_id] = look["sketch"], look["embedded"]
 
     table = pd.DataFrame(rows, columns=["video_id", "gloss", "signer", "split", "frames", "nonfinite", *BLOCKS, "mirrored"])
     found = _what_most_have(found, len(table)) + _mirrored(table, limits["mirrored"])
-    identical, recorded = (_merge([ids for ids in some.values() if len(ids) > 1]) for some in (digests, spans))
+    identical = [ids for alike in digests.values() if len(alike) > 1 for ids in _identical(alike)]
+    identical, recorded = (_merge([ids for ids in some if len(ids) > 1]) for some in (identical, spans.values()))
     # One of each is enough: where many are identical, they would fill each other's neighbourhoods.
     copies = find_copies({v: sketches[v] for v in sorted(sketches.keys() - {v for group in identical for v in group[1:]})})
     signers = {clip.video_id: clip.signer for clip in clips}  # two people are no copies of each other, however alike they move
@@ -106,8 +102,10 @@ def audit_clips(clips, quick=False, limits=None):
     verdicts = {video_id: VERDICTS[severity] for video_id, severity in worst.items()}
     usable = Counter(glosses[v] for v in glosses if verdicts[v] != "leave out")
     sizes = {gloss: usable[gloss] for gloss in sorted(set(glosses.values()))}
-    found += _labels_findings(sizes, clips_in_order, limits)
+    found += check_glosses(sizes, clips_in_order, limits)
     shown = [(*f, ADVICE[f[1]]) for f in sorted(found, key=lambda f: (f[0], f[1], str(f[3])))]
+    wrists = {hand: np.concatenate(places).T for hand, places in wrists.items()}
+    places = {hand: np.histogram2d(y, x, BINS, (PLACES, PLACES))[0].astype(int) for hand, (x, y) in wrists.items()}
     moments = (np.arange(MOMENTS) + 0.5) / MOMENTS
     blocks = [block for block in BLOCKS if not table[block].isna().all()]
     return AuditReport(
@@ -124,6 +122,49 @@ def audit_clips(clips, quick=False, limits=None):
         missing=pd.DataFrame({block: missing[block] / max(len(table), 1) for block in blocks}, index=moments),
         places=places,
     )
+
+
+def _look(clip, quick, limits):
+    """(row, findings, what else is kept of it) of one clip, as `check_clip` returns them; (None, findings, None) of a file that
+    has become unreadable."""
+    everything, embed = _tools(clip.layout)
+    try:
+        frames = clip.read()
+    except InputError as error:
+        return None, [_problem("", "file", str(error).replace(f"{clip.path} ", ""))[1:]], None
+    row, findings, looks = check_clip(frames, clip.layout, everything, limits)
+    moments = ((np.arange(MOMENTS) + 0.5) * len(frames) / MOMENTS).astype(int)
+    kept = {
+        "missing": {block: lost[moments] for block, lost in looks["missing"].items()},
+        "wrists": {hand: places.copy() for hand, places in looks["wrists"].items()},  # no view of all of the clip
+        "digest": _digest(frames, SAMPLED),
+    }
+    if not quick:
+        kept |= {"sketch": sketch(looks["points"], everything.blocks), "embedded": embed(frames)}
+    return row, findings, kept
+
+
+def _digest(frames, step=1):
+    digest = hashlib.sha256(f"{frames.dtype} {frames.shape}".encode())
+    digest.update(np.ascontiguousarray(frames[::step]))
+    return digest.digest()
+
+
+def _identical(alike):
+    """Groups of ids of clips that are equal in all bytes, of those that are in some; a file with many names is read once."""
+    files, groups = {}, {}
+    for clip in alike:
+        stat = clip.path.stat()
+        files.setdefault((stat.st_dev, stat.st_ino), []).append(clip)
+    for clips in files.values():
+        groups.setdefault(_digest(clips[0].read()) if len(files) > 1 else 0, []).extend(clip.video_id for clip in clips)
+    return groups.values()
+
+
+@functools.cache
+def _tools(layout):
+    everything = Preprocessor(landmarks="all", layout=layout, trim=False)
+    return everything, embedder(layout, everything.blocks)
 
 
 def _problem(video_id, kind, reason):
@@ -178,46 +219,6 @@ def _groups_findings(clips, identical, recorded, groups, copies):
                 yield video_id, "crosses splits", "warning", f"{', '.join(splits)}; {how[video_id]}", "one split"
             if len(glosses) < 2 and len(splits) < 2:
                 yield video_id, "copy", "note", how[video_id], "one id a recording"
-
-
-def _labels_findings(sizes, clips, limits):
-    """What is wrong with the glosses and splits as a whole. sizes: {gloss: usable clips}."""
-    few, many = limits["few clips"], limits["imbalance"]
-    for gloss, size in sizes.items():
-        if size <= few.care:
-            yield "", "few clips", "error" if size <= few.out else "warning", f"{gloss}: {size}", few.care
-    middle = float(np.median(list(sizes.values()))) if sizes else 0
-    if middle and (largest := max(sizes, key=sizes.get)) and sizes[largest] >= many.care * middle:
-        yield "", "imbalance", "warning", f"{largest}: {sizes[largest]}, the middle gloss: {middle:g}", many.care
-    for a, b, same in _similar(sizes, limits["similar glosses"].care):
-        yield "", "similar glosses", "warning" if same else "note", f"{a!r} and {b!r}", "one spelling a gloss"
-    learnt = {clip.signer for clip in clips if clip.split == "train"} - {-1}
-    for split in ("val", "test"):
-        judges = [clip for clip in clips if clip.split == split]
-        if shared := [clip.signer for clip in judges if clip.signer in learnt]:
-            who = ", ".join(sorted(set(map(str, shared)))[:NAMED])
-            yield (
-                "",
-                "signers cross",
-                "warning",
-                f"{split}: {len(shared)} of {len(judges)} clips, of {who}",
-                "no signer on both",
-            )
-
-
-def _similar(glosses, letters):
-    """(gloss, other, are they one but for case, spaces and marks) of pairs that are, or are long and differ
-    in one: names that leave the same rest when a letter is dropped (the deletion neighbourhood of spelling correctors)."""
-    rest, pairs = {}, {}
-    for gloss in glosses:
-        plain = "".join(c for c in unicodedata.normalize("NFKD", gloss).casefold() if c.isalnum()) or gloss
-        shorter = [plain[:i] + plain[i + 1 :] for i in range(len(plain))] if len(plain) >= LONG_NAME and letters >= 1 else []
-        for key in [plain, *shorter]:
-            for other, other_plain in rest.setdefault(key, []):
-                pairs[other, gloss] = other_plain == plain
-        for key in {plain, *shorter}:
-            rest[key].append((gloss, plain))
-    return sorted((a, b, same) for (a, b), same in pairs.items() if a != b)
 
 
 def _coverage(clips, verdicts):

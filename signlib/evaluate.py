@@ -47,7 +47,11 @@ def baselines(train, val):
 
     config = train.preprocessor.config() | {"sequence_length": 16, "long_clips": "stretch", "kinds": "position+shape"}
     simple = Preprocessor(**config)
-    x, y = [[simple.features(batches.points(i)).ravel() for i in range(len(batches.clips))] for batches in (train, val)]
+    x, y = (np.zeros((len(batches.clips), *simple.output_shape), np.float32) for batches in (train, val))
+    for batches, rows in ((train, x), (val, y)):
+        for i, row in enumerate(rows):
+            simple.features(batches.points(i), row)
+    x, y = (rows.reshape(len(rows), -1) for rows in (x, y))
     nearest = KNeighborsClassifier(n_neighbors=1).fit(x, train.labels)
     return {
         "most frequent gloss": val.labels == np.bincount(train.labels).argmax(),

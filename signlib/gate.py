@@ -1,6 +1,8 @@
 """What training takes from an audit: `apply_audit`."""
 
-from signlib.audit import audit_clips
+import contextlib
+
+from signlib.audit import MANY, audit_clips
 from signlib.errors import InputError
 from signlib.labels import Problem
 from signlib.project import audit_folder
@@ -19,10 +21,13 @@ def apply_audit(clips, how="on", folder=None):
         print("audit         off")
         return clips, []
     report = read_report(audit_folder(clips), clips.fingerprint)
-    whose = (
-        "of 1_audit.ipynb" if report else "quick: of exactly this data there is none by 1_audit.ipynb, which also finds copies"
-    )
-    report = report or audit_clips(clips, quick=True)
+    if report is None:
+        report = audit_clips(clips, quick=True)
+        if len(clips) >= MANY:  # it takes a while, so the next run takes this one
+            with contextlib.suppress(OSError):
+                report.save(audit_folder(clips))
+    quick = "quick: of exactly this data there is none by 1_audit.ipynb, which also finds copies"
+    whose = quick if report.quick else "of 1_audit.ipynb"
     if folder:
         report.save(folder)
     verdicts = [report.verdicts.get(clip.video_id, "use") for clip in clips]

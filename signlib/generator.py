@@ -1,5 +1,6 @@
 """Batches for `fit`: `KeypointGenerator`, with its cache."""
 
+import contextlib
 import zlib
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -20,7 +21,7 @@ class KeypointGenerator(keras.utils.PyDataset):
     Beta(alpha, alpha), anew for each (seed, epoch, batch) (Zhang et al. 2018, arXiv 1710.09412); valid is where either is.
     shuffle: a new order each epoch, from (seed, epoch). Set `.epoch` to repeat an epoch.
     cache_bytes: what is the same in each epoch is kept in memory up to this size: features, or where they are augmented
-    points; what does not fit is made again each epoch.
+    points; what does not fit is made again each epoch. stored: a `PointCache`, whose points are neither read nor kept.
 
     Raises InputError for a clip whose gloss is not among the classes.
     """
@@ -36,6 +37,7 @@ class KeypointGenerator(keras.utils.PyDataset):
         mixup=0.0,
         shuffle=True,
         cache_bytes=1 << 30,
+        stored=None,
         seed=42,
     ):
         super().__init__()
@@ -45,7 +47,7 @@ class KeypointGenerator(keras.utils.PyDataset):
         self.clips, self.preprocessor, self.classes = list(clips), preprocessor, list(classes)
         self.labels = np.array([label[clip.gloss] for clip in self.clips], int)
         self.batch_size, self.augment, self.mixup, self.shuffle, self.seed = batch_size, augment, mixup, shuffle, seed
-        self.cache_bytes, self.cached_bytes, self._cache = cache_bytes, 0, {}
+        self.cache_bytes, self.cached_bytes, self._cache, self.stored = cache_bytes, 0, {}, stored or {}
         self._ahead, self._thread = None, ThreadPoolExecutor(1)
         self.epoch, self._order = 0, (None, np.arange(len(self.clips)))
 
@@ -107,10 +109,14 @@ class KeypointGenerator(keras.utils.PyDataset):
             self._keep(i, rows[: int(rows[:, -1].sum())])
 
     def points(self, i):
-        """Returns the points `(T, P, 3)` of clip `i` of `.clips`, not augmented: from the cache, where they are in it."""
+        """Returns the points `(T, P, 3)` of clip `i` of `.clips`, not augmented and not to be written to: from a cache, where
+        they are in one."""
+        clip = self.clips[i]
+        with contextlib.suppress(KeyError):
+            return self.stored[clip.video_id]
         if self.augment is not None and i in self._cache:
             return self._cache[i]
-        points = self.preprocessor.points(self.clips[i].read(), self.clips[i].layout)
+        points = self.preprocessor.points(clip.read(), clip.layout)
         if self.augment is not None:
             self._keep(i, points)
         return points

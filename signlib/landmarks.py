@@ -4,6 +4,7 @@ MediaPipe Holistic gives four blocks of landmarks: pose (33), face (468) and two
 order, and with how many values a landmark, they stand in a frame. A landmark is named `(block, index)` everywhere.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,6 +140,7 @@ def layout_blocks(layout):
     return LAYOUTS[layout].blocks
 
 
+@functools.cache
 def starts(blocks):
     """Returns {block: (column of its first value, values a landmark)} of the blocks of a layout."""
     found, first = {}, 0

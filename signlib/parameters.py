@@ -100,12 +100,13 @@ PARAMETERS = {
     "CLASS_WEIGHTS": Parameter(bool),
     "MAX_BAD_SHARE": Parameter(float, 0, 1),
     "CACHE_MB": Parameter(int, 0, 1_000_000),
+    "DISK_CACHE_MB": Parameter(int, 0, 100_000_000),
     "DEVICE": Parameter(str, choices=("cpu", "auto")),
     "SEED": Parameter(int, 0, 2**31 - 1),
 }
 CHANGEABLE = {  # when a run is resumed: what changes neither the content of the data nor that of an epoch
     *("DATA", "LABELS", "SAMPLE", "MODELS_DIR", "RUN_DIR", "RESUME", "FALLBACK_DIR", "STOP_SECONDS"),
-    *("EPOCHS", "PATIENCE", "MAX_BAD_SHARE", "CACHE_MB"),
+    *("EPOCHS", "PATIENCE", "MAX_BAD_SHARE", "CACHE_MB", "DISK_CACHE_MB"),
 }
 AUDIT_PARAMETERS = {name: PARAMETERS[name] for name in ("DATA", "LABELS", "SAMPLE", "LAYOUT", "SEQUENCE_LENGTH")}
 AUDIT_PARAMETERS |= {"LIMITS": Parameter(str), "CLIP": Parameter(str)}

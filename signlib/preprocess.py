@@ -71,6 +71,7 @@ class Preprocessor:
             self.blocks.setdefault(block, []).append(index)
         self._shoulders = [self.selected.index(s) for s in (LEFT_SHOULDER, RIGHT_SHOULDER) if s in self.selected]
         self._hands = [slice(self.blocks[hand][0], self.blocks[hand][-1] + 1) for hand in HANDS if hand in self.blocks]
+        self._columns = {}  # layout -> the columns of a frame that are read, and which of the selected are not in it
         self._xy = np.flatnonzero(np.arange(3 * len(self.selected)) % 3 < 2)  # of a frame's points in one row
         nothing = np.zeros((1, len(self.selected), 3), np.float32)
         self._width = sum(value.size for value in self._values(nothing, np.zeros(3), 1, [1] * len(self._hands)))
@@ -99,15 +100,24 @@ class Preprocessor:
         Missing is what is not finite, or so large that it cannot be a coordinate, and a block that is zero throughout a
         frame: MediaPipe's files mark an undetected part so.
         """
-        first = columns(layout, self.selected)
+        if layout not in self._columns:
+            first = columns(layout, self.selected)
+            values = (np.maximum(first, 0)[:, None] + np.arange(3)).ravel()
+            straight = (np.diff(values) == 1).all()
+            self._columns[layout] = slice(values[0], values[-1] + 1) if straight else values, np.flatnonzero(first < 0)
+        values, absent = self._columns[layout]
         with np.errstate(over="ignore", invalid="ignore"):
-            points = frames[:, np.maximum(first, 0)[:, None] + np.arange(3)].astype(np.float32)
-        points[:, first < 0] = np.nan
-        points[~(np.abs(points) <= FARTHEST).all(axis=2)] = np.nan
+            points = frames[:, values] if isinstance(values, slice) else frames.take(values, axis=1)
+            points = points.astype(np.float32).reshape(len(frames), -1, 3)
+        points[:, absent] = np.nan
+        size = np.abs(points)
+        if not size.max() <= FARTHEST:  # or NaN
+            lost = ~(size <= FARTHEST).all(axis=2)
+            points[lost] = size[lost] = np.nan
+        shown = size > 0  # neither zero nor NaN
         for indices in self.blocks.values():
             block = slice(indices[0], indices[-1] + 1)
-            undetected = ~np.any(np.nan_to_num(points[:, block]), axis=(1, 2))
-            points[undetected, block] = np.nan
+            points[~shown[:, block].reshape(len(points), -1).any(axis=1), block] = np.nan
         if self.aspect != 1:
             points[:, :, 0] = (points[:, :, 0] - MIDDLE) * self.aspect + MIDDLE
             points[:, :, 2] *= self.aspect

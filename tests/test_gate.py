@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from signlib import InputError, apply_audit, audit_clips, load_clips, project
+from signlib import InputError, apply_audit, audit_clips, gate, load_clips, project
 from signlib.report import VERSION
 
 GLOSSES = {f"001{i:02d}": "book" if i % 2 else "drink" for i in range(12)}
@@ -54,6 +54,18 @@ def test_what_is_no_reason_is_not_named_as_one(folder, capsys):
     assert "left out for outside (1: 00105): " in said and "float64" not in said  # that is noted of it, too
 
 
+def test_of_many_clips_the_quick_audit_is_kept_for_the_next_run(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gate, "MANY", 12)
+    clips = load_clips(folder)
+    first = apply_audit(clips, "on", tmp_path / "run")
+    said = capsys.readouterr().out
+    saved = project.audit_folder(clips) / "audit.json"
+    assert json.loads(saved.read_text())["quick"] and "(quick: " in said
+    monkeypatch.setattr(gate, "audit_clips", None)
+    assert apply_audit(clips, "on", tmp_path / "other") == first and capsys.readouterr().out == said
+    assert (tmp_path / "other" / "audit.json").read_bytes() == saved.read_bytes()
+
+
 def test_the_runs_folder_holds_the_audit_that_was_used(folder, tmp_path):
     clips = load_clips(folder)
     apply_audit(clips, "on", tmp_path / "run")
@@ -66,7 +78,7 @@ def test_the_runs_folder_holds_the_audit_that_was_used(folder, tmp_path):
 
 def test_the_saved_audit_of_the_same_data_is_taken_as_it_is(folder, tmp_path, ids, capsys):
     clips = load_clips(folder)
-    report = audit_clips(clips, quick=True, limits="short=5,3")
+    report = audit_clips(clips, limits="short=5,3")
     path = report.save(project.audit_folder(clips))
     kept, _ = apply_audit(clips, "on", tmp_path / "run")
     assert ids(kept) == [video_id for video_id in GLOSSES if video_id not in ("00101", "00103")]
