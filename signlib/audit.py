@@ -17,7 +17,7 @@ from signlib.errors import InputError
 from signlib.gloss_checks import check_glosses
 from signlib.labels import Label
 from signlib.preprocess import Preprocessor
-from signlib.report import ADVICE, FINDING, NAMED, VERDICTS, AuditReport
+from signlib.report import ADVICE, FINDING, VERDICTS, AuditReport
 from signlib.suspects import embedder, find_suspects
 
 BLOCKS = ["left_hand", "right_hand", "pose", "face", "both_hands"]
