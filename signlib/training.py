@@ -117,6 +117,7 @@ def fit(
         callbacks.insert(3, Average())
     counts = np.bincount(batches.labels, minlength=num_classes)
     weights = {i: len(batches.labels) / (num_classes * n) for i, n in enumerate(counts) if n} if class_weights else None
+    model.optimizer.build(model.trainable_variables)  # else made in the first step, which is then traced twice
     started = time.monotonic()
     with handled(interruption.ask, signal.SIGINT, signal.SIGTERM):
         try:
