@@ -30,6 +30,7 @@ _HOME = {
     "KeypointGenerator": "generator",
     "use_device": "device",
     "build_model": "model",
+    "check_memory": "memory",
     "make_record": "safe_save",
     "save_model": "safe_save",
     "publish": "safe_save",

@@ -51,6 +51,15 @@ class KeypointGenerator(keras.utils.PyDataset):
         self._ahead, self._thread = None, ThreadPoolExecutor(1)
         self.epoch, self._order = 0, (None, np.arange(len(self.clips)))
 
+    @property
+    def cacheable_bytes(self):
+        """What a cache without a limit would hold in the end, at most."""
+        length, width = self.preprocessor.output_shape
+        if self.augment is None:
+            return sum(4 * width * min(clip.num_frames, length) for clip in self.clips)
+        kept = 0 if self.stored else 12 * len(self.preprocessor.selected)
+        return sum(kept * clip.num_frames for clip in self.clips)
+
     def __len__(self):
         """Batches an epoch."""
         return -(-len(self.clips) // self.batch_size)

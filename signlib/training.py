@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from signlib.callbacks import Average, Best, Diverged, Guard, Interruption, Log, Seeds, State
+from signlib.device import tf
 from signlib.errors import InputError, Interrupted, SaveError, TrainingError
 from signlib.history import duration
 from signlib.safe_save import publish
@@ -129,6 +130,14 @@ def fit(
             result.status = "diverged"
         except KeyboardInterrupt:
             result.status, result.reason = "interrupted", "stopped by the user"
+        except (tf.errors.ResourceExhaustedError, MemoryError):
+            half = max(batches.batch_size // 2, 1)
+            kept = (
+                f"the best model so far, of epoch {result.best_epoch}, is saved"
+                if result.best_epoch
+                else "no epoch was finished"
+            )
+            raise TrainingError(f"memory ran out; {kept}. Set BATCH_SIZE to {half}, or CACHE_MB to less") from None
         result.seconds += time.monotonic() - started
         if not result.best_epoch:
             if result.status == "interrupted":
