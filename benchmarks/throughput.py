@@ -5,11 +5,13 @@ python benchmarks/throughput.py --data DIR --epochs 10   your own keypoints; --h
 
 Prints what was measured and where, then one row a phase: clips a second (median and range over the epochs) and in the
 first epoch, milliseconds of CPU a clip (median), clips a second as a multiple of training's, the peak memory of the phase's
-own process, and how much of it the generator's cache holds. Parameters without an option are the defaults of
-notebooks/2_train.ipynb; the notes' pipeline is reference_pipeline.py. Ends with status 0: done, 2: bad input, 130: interrupted.
+own process, and how much of it the generator's cache holds; then the ratios that matter, and how far the LSTM is from what the
+machine can compute. Parameters without an option are the defaults of notebooks/2_train.ipynb; the notes' pipeline is
+reference_pipeline.py. Ends with status 0: done, 2: bad input, 130: interrupted.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -32,15 +34,18 @@ from signlib.errors import InputError
 
 # The parent imports no TensorFlow and keeps no frames: on Linux the peak of a child begins at that of its parent.
 FLOOR, TRAINING = "TensorFlow imported, nothing else", "training, from the cache, augmented"
+LATER, PLAIN, NOTES = "the same, in a later run", "training, from the cache", "the notes' pipeline"
+MEMORY, PLAIN_MEMORY = "the same batches, from memory", "its batches, from memory"
 PHASES = {
     "generator, from disk": {"cached": False, "augmented": False, "trained": ""},
     "generator, from its cache": {"cached": True, "augmented": False, "trained": ""},
     "generator, from its cache, augmented": {"cached": True, "augmented": True, "trained": ""},
     TRAINING: {"cached": True, "augmented": True, "trained": "generator"},
-    "the same batches, from memory": {"cached": True, "augmented": True, "trained": "arrays"},
-    "training, from the cache": {"cached": True, "augmented": False, "trained": "generator"},
-    "its batches, from memory": {"cached": True, "augmented": False, "trained": "arrays"},
-    "the notes' pipeline": {"cached": True, "augmented": False, "trained": "reference"},
+    LATER: {"cached": True, "augmented": True, "trained": "generator", "stored": True},
+    MEMORY: {"cached": True, "augmented": True, "trained": "arrays"},
+    PLAIN: {"cached": True, "augmented": False, "trained": "generator"},
+    PLAIN_MEMORY: {"cached": True, "augmented": False, "trained": "arrays"},
+    NOTES: {"cached": True, "augmented": False, "trained": "reference"},
 }
 
 
@@ -54,6 +59,7 @@ def main(arguments):
     parser.add_argument("--architecture", default="lstm", help="as ARCHITECTURE of the notebook [lstm]")
     parser.add_argument("--clips", type=int, default=0, help="so many training clips at most, evenly spaced [0: all]")
     parser.add_argument("--epochs", type=int, default=5, help="that are measured in each phase, after one that is not [5]")
+    parser.add_argument("--rounds", type=int, default=1, help="times that all phases are measured, in turn [1]")
     given = parser.parse_args(arguments)
     try:
         measure_all(given)
@@ -68,15 +74,16 @@ def main(arguments):
 
 def measure_all(given):
     """Prints the header and the table for the options `given`. Raises InputError for data or options that cannot be used."""
-    if given.clips < 0 or given.epochs < 1:
-        raise InputError(f"--clips {given.clips} --epochs {given.epochs}: expected 0 or more clips and at least 1 epoch")
+    if given.clips < 0 or given.epochs < 1 or given.rounds < 1:
+        asked = f"--clips {given.clips} --epochs {given.epochs} --rounds {given.rounds}"
+        raise InputError(f"{asked}: expected 0 or more clips, at least 1 epoch and 1 round")
     if given.labels and not given.data:
         raise InputError("--labels needs --data: the built-in sample has its own")
     values = {name: default for name, (default, _) in project.notebook_parameters().items()}
     values |= {"DATA": given.data, "LABELS": given.labels, "LAYOUT": given.layout, "LANDMARKS": given.landmarks}
     values["ARCHITECTURE"] = given.architecture
     values = signlib.check_parameters(values | {"SAMPLE": not given.data})
-    train, preprocessor = read_data(values, given.clips)
+    clips, train, preprocessor = read_data(values, given.clips)
     device, floor = in_own_process(start_tensorflow, values)
     print(
         f"machine   {os.cpu_count()} cores, {platform.system()} {platform.machine()}, load {os.getloadavg()[0]:.1f} before\n"
@@ -85,16 +92,19 @@ def measure_all(given):
         f"{len(signlib.class_names(train))} glosses, {np.mean([clip.num_frames for clip in train]):.1f} frames on average\n"
         f"features  L = {preprocessor.output_shape[0]} frames, D = {preprocessor.output_shape[1]} a frame; batches of "
         f"{values['BATCH_SIZE']}, cache of at most {values['CACHE_MB']} MiB\n"
-        f"measured  median and range of {given.epochs} epochs, after one that is not counted\n",
+        f"measured  median and range of {given.rounds} x {given.epochs} epochs, after one that is not counted\n",
         flush=True,
     )
-    results = {}
-    for name, phase in PHASES.items():
-        print(f"{name} ", end="", file=sys.stderr, flush=True)
-        try:
-            results[name] = in_own_process(measure, train, preprocessor, values, given.epochs, **phase)
-        finally:
-            print(file=sys.stderr, flush=True)
+    signlib.cache_points(clips, train, preprocessor, values["DISK_CACHE_MB"] * 2**20)
+    rounds = {name: [] for name in PHASES}
+    for _ in range(given.rounds):
+        for name, phase in PHASES.items():
+            print(f"{name} ", end="", file=sys.stderr, flush=True)
+            try:
+                rounds[name].append(in_own_process(measure, clips, train, preprocessor, values, given.epochs, **phase))
+            finally:
+                print(file=sys.stderr, flush=True)
+    results = {name: summarise(found) for name, found in rounds.items()}
     training = statistics.median(results[TRAINING][0])
     head = f"{'phase':36}  {'clips/s':>8}  {'range':>17}  {'first':>7}  {'CPU ms':>6}  {'x training':>10}  {'peak MiB':>8}"
     print(f"{head}  {'cache MiB':>9}")
@@ -105,10 +115,51 @@ def measure_all(given):
             f"{name:36}  {median:8,.0f}  {spread:>17}  {first:7,.0f}  {statistics.median(cpu):6.2f}  {median / training:10.2f}"
         )
         print(f"{row}  {peak:8,.0f}  {cache:9,.0f}")
+    print_ratios(results)
+    if values["ARCHITECTURE"] == "lstm":
+        print_limit(train, preprocessor, training, in_own_process(sgemm))
+
+
+def summarise(found):
+    """Returns what `measure` does, of several rounds: the rates and times of all epochs, medians of the rest."""
+    rates, cpu, *rest = zip(*found, strict=True)
+    return [[*itertools.chain(*rates)], [*itertools.chain(*cpu)], *map(statistics.median, rest)]
+
+
+def print_ratios(results):
+    """Prints how many times as fast one phase is as another, by the clock, by CPU time and in the first epoch."""
+    print(f"\n{'times as fast':60}  {'clock':>5}  {'CPU':>5}  {'first epoch':>11}")
+    for fast, slow in ((TRAINING, NOTES), (LATER, NOTES), (PLAIN, NOTES), (TRAINING, MEMORY), (PLAIN, PLAIN_MEMORY)):
+        (rates, cpu, first, *_), (rates_of, cpu_of, first_of, *_) = results[fast], results[slow]
+        median = statistics.median
+        clock, by_cpu = median(rates) / median(rates_of), median(cpu_of) / median(cpu)
+        print(f"{f'{fast} / {slow}':60}  {clock:5.2f}  {by_cpu:5.2f}  {first / first_of:11.2f}")
+
+
+def print_limit(clips, preprocessor, rate, flops):
+    """Prints how far the LSTM is from what its products of matrices alone would take at the rate of large ones."""
+    length, width = preprocessor.output_shape
+    frames = np.mean([min(clip.num_frames, length) for clip in clips])
+    a_clip = 3 * 2 * frames * (width * 128 + 2 * 128 * 512)  # forwards and twice as much backwards: projection, LSTM
+    print(
+        f"\nlimit     {a_clip / 1e6:.0f} MFLOP a clip at {flops / 1e9:.0f} GFLOP/s, as of products of 2048 x 2048: "
+        f"{flops / a_clip:,.0f} clips/s.\n          Training reaches {rate * a_clip / flops:.0%} of it: the LSTM multiplies "
+        f"32 x 128 by 128 x 512, {frames:.0f} times\n          one after the other, which are too small for more."
+    )
+
+
+def sgemm():
+    """Returns the floating point operations a second of large products of float32 matrices on all cores."""
+    a, times = np.ones((2048, 2048), np.float32), []
+    for _ in range(20):
+        start = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - start)
+    return 2 * 2048**3 / statistics.median(times)
 
 
 def read_data(values, count):
-    """Returns (training clips, preprocessor) as the notebook has them: all the clips, or `count` of them."""
+    """Returns (all clips, those to train on, preprocessor) as the notebook has them, or `count` of the second."""
     data, labels, sample = project.find_data(values)
     if sample:
         signlib.make_sample(project.project_path(project.SAMPLE))
@@ -118,7 +169,7 @@ def read_data(values, count):
         train = [train[i * len(train) // count] for i in range(count)]
     options = {name.lower(): values[name] for name in ("NORMALISE", "INTERPOLATE", "TRIM", "ASPECT")}
     length, landmarks, long_clips = (values[name] for name in ("SEQUENCE_LENGTH", "LANDMARKS", "LONG_CLIPS"))
-    return train, signlib.Preprocessor(length, landmarks, long_clips, clips.layout, kinds=values["FEATURES"], **options)
+    return clips, train, signlib.Preprocessor(length, landmarks, long_clips, clips.layout, kinds=values["FEATURES"], **options)
 
 
 def in_own_process(function, *args, **kwargs):
@@ -133,7 +184,7 @@ def start_tensorflow(values):
     return signlib.use_device(values["DEVICE"], values["SEED"]), peak_memory()
 
 
-def measure(clips, preprocessor, values, epochs, *, cached, augmented, trained):
+def measure(everything, clips, preprocessor, values, epochs, *, cached, augmented, trained, stored=False):
     """Returns (clips a second of each epoch, milliseconds of CPU a clip of each, clips a second of the first, peak memory in
     MiB, MiB in the cache) of one phase. The first epoch, which fills the cache and compiles the model, counts by itself."""
     classes, size = signlib.class_names(clips), values["BATCH_SIZE"]
@@ -145,11 +196,13 @@ def measure(clips, preprocessor, values, epochs, *, cached, augmented, trained):
         model = reference_pipeline.build(len(classes))
     else:
         signlib.use_device(values["DEVICE"], values["SEED"])
-        augment, cache = signlib.Augment() if augmented else None, values["CACHE_MB"] * 2**20 if cached else 0
-        batches = signlib.KeypointGenerator(
-            clips, preprocessor, classes, batch_size=size, augment=augment, cache_bytes=cache, seed=values["SEED"]
-        )
+        options = {"augment": signlib.Augment() if augmented else None, "cache_bytes": values["CACHE_MB"] * 2**20 * cached}
+        if stored:
+            options["stored"] = signlib.cache_points(everything, clips, preprocessor, values["DISK_CACHE_MB"] * 2**20)
+        batches = signlib.KeypointGenerator(clips, preprocessor, classes, batch_size=size, seed=values["SEED"], **options)
         model = signlib.build_model(preprocessor.output_shape, len(classes), values["ARCHITECTURE"]) if trained else None
+        if model:
+            model.optimizer.build(model.trainable_variables)  # as `signlib.fit` does
     arrays = None
     if trained == "arrays":
         parts = zip(*(batches[index] for index in range(len(batches))), strict=True)
