@@ -11,6 +11,7 @@ reference_pipeline.py. Ends with status 0: done, 2: bad input, 130: interrupted.
 """
 
 import argparse
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -95,7 +96,8 @@ def measure_all(given):
         f"measured  median and range of {given.rounds} x {given.epochs} epochs, after one that is not counted\n",
         flush=True,
     )
-    signlib.cache_points(clips, train, preprocessor, values["DISK_CACHE_MB"] * 2**20)
+    with contextlib.redirect_stdout(sys.stderr):
+        signlib.cache_points(clips, train, preprocessor, values["DISK_CACHE_MB"] * 2**20)
     rounds = {name: [] for name in PHASES}
     for _ in range(given.rounds):
         for name, phase in PHASES.items():
@@ -150,10 +152,12 @@ def print_limit(clips, preprocessor, rate, flops):
 
 def sgemm():
     """Returns the floating point operations a second of large products of float32 matrices on all cores."""
-    a, times = np.ones((2048, 2048), np.float32), []
+    from signlib.device import tf
+
+    a, times = tf.ones((2048, 2048)), []
     for _ in range(20):
         start = time.perf_counter()
-        a @ a
+        tf.linalg.matmul(a, a).numpy()
         times.append(time.perf_counter() - start)
     return 2 * 2048**3 / statistics.median(times)
 
@@ -198,7 +202,8 @@ def measure(everything, clips, preprocessor, values, epochs, *, cached, augmente
         signlib.use_device(values["DEVICE"], values["SEED"])
         options = {"augment": signlib.Augment() if augmented else None, "cache_bytes": values["CACHE_MB"] * 2**20 * cached}
         if stored:
-            options["stored"] = signlib.cache_points(everything, clips, preprocessor, values["DISK_CACHE_MB"] * 2**20)
+            with contextlib.redirect_stdout(sys.stderr):
+                options["stored"] = signlib.cache_points(everything, clips, preprocessor, values["DISK_CACHE_MB"] * 2**20)
         batches = signlib.KeypointGenerator(clips, preprocessor, classes, batch_size=size, seed=values["SEED"], **options)
         model = signlib.build_model(preprocessor.output_shape, len(classes), values["ARCHITECTURE"]) if trained else None
         if model:

@@ -1,6 +1,7 @@
 """Know your data before training on it: `audit_clips`, and `python -m signlib.audit DIR`. Never imports TensorFlow."""
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import os
@@ -154,10 +155,12 @@ def _identical(alike):
     """Groups of ids of clips that are equal in all bytes, of those that are in some; a file with many names is read once."""
     files, groups = {}, {}
     for clip in alike:
-        stat = clip.path.stat()
-        files.setdefault((stat.st_dev, stat.st_ino), []).append(clip)
+        with contextlib.suppress(OSError):  # it has gone meanwhile
+            stat = clip.path.stat()
+            files.setdefault((stat.st_dev, stat.st_ino), []).append(clip)
     for clips in files.values():
-        groups.setdefault(_digest(clips[0].read()) if len(files) > 1 else 0, []).extend(clip.video_id for clip in clips)
+        with contextlib.suppress(InputError):
+            groups.setdefault(_digest(clips[0].read()) if len(files) > 1 else 0, []).extend(clip.video_id for clip in clips)
     return groups.values()
 
 
@@ -268,4 +271,6 @@ def _say(text):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import signlib.audit  # by its own name, by which a process that is sent work finds its functions
+
+    sys.exit(signlib.audit.main())

@@ -89,8 +89,8 @@ def check_clip(frames, layout, everything, limits=LIMITS):
     detected = sum(np.count_nonzero(~missing[block]) * (part.stop - part.start) for block, part in blocks.items())
     stray = detected - np.count_nonzero(~lost)  # what was not detected has nothing that is not lost
     shown = ~lost.all(axis=1)
-    bits = points.reshape(len(points), -1).view(np.int32)  # of NaN, too, which equals nothing
-    still = (bits[1:] == bits[:-1]).all(axis=1)[shown[1:]]  # of steps to a frame that shows anything
+    values = np.where(np.isnan(points), 0, points).reshape(len(points), -1)
+    still = (values[1:] == values[:-1]).all(axis=1)[shown[1:]]  # of steps to a frame that shows anything
     wrists = {block: points[:, blocks[block].start, :2] for block in ("left_hand", "right_hand")}
 
     row = {"frames": len(frames), "nonfinite": float(stray / max(detected, 1))}

@@ -15,7 +15,7 @@ import numpy as np
 from signlib.agreement import check_layout
 from signlib.errors import InputError
 from signlib.files import is_folder
-from signlib.frames import file_ends, frame_files, open_frames
+from signlib.frames import file_ends, keypoint_files, open_frames
 from signlib.labels import Problem, find_clips, readable
 from signlib.landmarks import LAYOUTS, detect_layout
 
@@ -66,7 +66,9 @@ class Clips(list):
     def stamp(self):
         """A digest of sizes and times of all files and of what is wrong with them: other than the fingerprint, which is of the
         ends of the usable ones, it changes with every change of a file."""
-        files = [path for place in self.paths.values() for path in (place, *(frame_files(place) if is_folder(place) else ()))]
+        files = [
+            path for place in self.paths.values() for path in (place, *(keypoint_files(place) if is_folder(place) else ()))
+        ]
         digest = hashlib.sha256(json.dumps(sorted([p.video_id, p.kind] for p in self.problems)).encode())
         for path in sorted(files):
             if path.exists():

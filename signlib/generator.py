@@ -56,7 +56,8 @@ class KeypointGenerator(keras.utils.PyDataset):
         """What a cache without a limit would hold in the end, at most."""
         length, width = self.preprocessor.output_shape
         if self.augment is None:
-            return sum(4 * width * min(clip.num_frames, length) for clip in self.clips)
+            shortest = length if self.preprocessor.long_clips == "stretch" else 0
+            return sum(4 * width * min(max(clip.num_frames, shortest), length) for clip in self.clips)
         kept = 0 if self.stored else 12 * len(self.preprocessor.selected)
         return sum(kept * clip.num_frames for clip in self.clips)
 

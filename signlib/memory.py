@@ -1,11 +1,14 @@
 """Whether a training fits into memory, before it starts: `check_memory`."""
 
 import contextlib
+import math
 import pathlib
 import resource
 
 import numpy as np
+import psutil
 
+from signlib.device import tf
 from signlib.errors import InputError
 
 MIB = 2**20
@@ -17,22 +20,18 @@ STEP_TIMES, STEP_BYTES = 3, 200 * MIB
 def check_memory(model, batches, val_batches):
     """Raises InputError where training `model` on these KeypointGenerators would need more memory than this process can still
     have; it says which BATCH_SIZE and CACHE_MB would fit. An estimate: of the step from what the layers give out, of the
-    caches from the clips."""
+    caches from the clips. An accelerator's own memory is not looked at."""
     free = free_memory()
     caches = sum(min(made.cache_bytes, made.cacheable_bytes) for made in (batches, val_batches))
-    size = min(batches.batch_size, len(batches.clips))
-    if (needed := step_memory(model, batches, size) + caches) <= free:
+    fits = min(batches.batch_size, len(batches.clips))
+    if (needed := step_memory(model, batches, fits) + caches) <= free:
         return
-    fits = size
     while fits > 1 and step_memory(model, batches, fits) > 0.8 * free:
         fits = (fits + 1) // 2
-    room = int(0.8 * free - step_memory(model, batches, fits))
-    if room < 0:
-        advice = (
-            "not even BATCH_SIZE = 1 fits: end other programs, or take fewer frames (SEQUENCE_LENGTH) or another ARCHITECTURE"
-        )
-    else:
-        advice = f"BATCH_SIZE = {fits} with CACHE_MB = {min(room, caches + MIB - 1) // MIB} would fit"
+    room = max(int(0.8 * free - step_memory(model, batches, fits)), 0)
+    advice = f"BATCH_SIZE = {fits} with CACHE_MB = {min(room, caches + MIB - 1) // MIB} would fit"
+    if step_memory(model, batches, 1) > free:
+        advice = "not even BATCH_SIZE = 1 fits: end other programs, or set SEQUENCE_LENGTH to fewer frames"
     raise InputError(
         f"memory is short: training needs about {needed / MIB:,.0f} MiB more, {caches / MIB:,.0f} of them for the cache, and "
         f"{free / MIB:,.0f} are free; {advice}"
@@ -40,7 +39,9 @@ def check_memory(model, batches, val_batches):
 
 
 def step_memory(model, batches, batch_size):
-    """Returns about how many bytes a training step on `batch_size` clips takes."""
+    """Returns about how many bytes of the machine's memory a training step on `batch_size` clips takes."""
+    if tf.config.list_logical_devices("GPU"):
+        return STEP_BYTES
     frames = batches.preprocessor.sequence_length
     values = sum(np.prod([n or frames for n in layer.output.shape[1:]]) for layer in model.layers)
     return STEP_BYTES + STEP_TIMES * 4 * int(values) * batch_size
@@ -49,18 +50,27 @@ def step_memory(model, batches, batch_size):
 def free_memory():
     """Returns how many bytes this process can still have: of the machine's, its cgroup's (containers, clusters) and its own
     limit (`ulimit -v`) what is least."""
-    import psutil
-
     free = [psutil.virtual_memory().available]
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
         free.append(limit - psutil.Process().memory_info().vms)
-    with contextlib.suppress(OSError, ValueError, StopIteration):  # Linux alone has them
-        lines = pathlib.Path("/proc/self/cgroup").read_text().splitlines()
-        inner = pathlib.Path("/sys/fs/cgroup") / next(line[3:] for line in lines if line.startswith("0::")).lstrip("/")
-        for group in (inner, *inner.parents):
-            with contextlib.suppress(OSError, ValueError):  # the outermost has none; "max" is no number
-                limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-                stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-                free.append(limit - used + int(stat["inactive_file"]))  # which is given back when needed
+    with contextlib.suppress(OSError):  # Linux alone has them
+        for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers in ("", "memory"):  # cgroup 2, cgroup 1
+                inner = pathlib.Path("/sys/fs/cgroup", controllers, path.lstrip("/"))
+                free += [_free_of(group, controllers) for group in (inner, *inner.parents)]
     return max(min(free), 0)
+
+
+def _free_of(group, old):
+    """What a cgroup has left; infinite where it sets no limit."""
+    names, prefix = (("limit_in_bytes", "usage_in_bytes"), "total_") if old else (("max", "current"), "")
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in names)
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return (
+            limit - used + sum(int(stat[f"{prefix}{kind}_file"]) for kind in ("active", "inactive"))
+        )  # given back when needed
+    except (OSError, ValueError, KeyError):  # "max" is no number
+        return math.inf

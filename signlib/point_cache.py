@@ -32,12 +32,17 @@ SHOW_SECONDS = 5  # between two lines of progress
 
 class PointCache:
     """`cache[video_id]` is the points `(T, P, 3)` of a clip, mapped from the file at `path`, not to be written to; each is
-    checked when it is first asked for. KeyError where they are damaged, or not in it."""
+    checked when it is first asked for. KeyError where they are damaged, or not in it. `size`: of the file, in bytes.
+
+    As with every mapped file, cutting it short while it is in use ends the process; deleting it does not, except from another
+    machine on a network file system.
+    """
 
     def __init__(self, path):
         self.path, self._checked, self._touched = path, set(), 0
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.size = len(self._map)  # bytes
         start, crc = struct.unpack("<QI", self._map[-12:])
         index = self._map[start:-12]
         if zlib.crc32(index) != crc:
@@ -57,6 +62,7 @@ class PointCache:
         if self._touched > MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)  # the system keeps them; they no longer count as this process's memory
             self._touched = 0
+            _touch(self.path)  # it is in use: what makes room takes another
         return points
 
 
@@ -85,7 +91,7 @@ def cache_points(clips, chosen, preprocessor, limit):
                         return None
                     _write(path, chosen, preprocessor)
                     cache = PointCache(path)
-                os.utime(path)
+                _touch(path)
             break
         except BlockingIOError as error:
             if not waiting:
@@ -94,8 +100,13 @@ def cache_points(clips, chosen, preprocessor, limit):
         except OSError as error:
             warnings.warn(f"points are not kept on disk ({error.strerror or error}): files are read again", stacklevel=2)
             return None
-    print(f"points        {path.stat().st_size / 2**20:,.0f} MiB on disk, in {path}")
+    print(f"points        {cache.size / 2**20:,.0f} MiB on disk, in {path}")
     return cache
+
+
+def _touch(path):
+    with contextlib.suppress(OSError):  # another user's, or just deleted
+        os.utime(path)
 
 
 def _open(path):
@@ -137,13 +148,14 @@ def _no_room(folder, size, limit):
     """Removes what was not used for longest, until `size` bytes more fit within the limit. Returns why they do not, or ""."""
     if size > limit:
         return f"DISK_CACHE_MB allows {limit / 2**20:,.0f}"
+    if size > (free := shutil.disk_usage(folder).free) / 2:
+        return f"{free / 2**20:,.0f} are free on the disk"
     room = limit - size
     for path, stat in _files(folder):
         room -= stat.st_size
         if room < 0 or path.name.startswith("."):  # the latter is what a killed process left
             path.unlink(missing_ok=True)  # a run that has it mapped keeps it
-    free = shutil.disk_usage(folder).free
-    return "" if size < free / 2 else f"{free / 2**20:,.0f} are free on the disk"
+    return ""
 
 
 def _files(folder):

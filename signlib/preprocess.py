@@ -108,10 +108,10 @@ class Preprocessor:
         values, absent = self._columns[layout]
         with np.errstate(over="ignore", invalid="ignore"):
             points = frames[:, values] if isinstance(values, slice) else frames.take(values, axis=1)
-            points = points.astype(np.float32).reshape(len(frames), -1, 3)
+            points = points.astype(np.float32).reshape(len(frames), len(self.selected), 3)
         points[:, absent] = np.nan
         size = np.abs(points)
-        if not size.max() <= FARTHEST:  # or NaN
+        if not size.max(initial=0) <= FARTHEST:  # or NaN
             lost = ~(size <= FARTHEST).all(axis=2)
             points[lost] = size[lost] = np.nan
         shown = size > 0  # neither zero nor NaN

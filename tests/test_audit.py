@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import signlib.audit
 from signlib import InputError, audit_clips, load_clips
 from signlib.audit import main
 from signlib.checks import LIMITS
@@ -300,6 +301,46 @@ def test_the_same_values_in_another_order_in_memory_are_identical_other_types_ar
     np.save(folder / "00104.npy", frames.astype(np.float64))
     np.save(folder / "00106.npy", frames[:-1])
     assert audit(folder).groups == [["00100", "00102"]]
+
+
+def test_hard_links_are_identical_what_differs_in_one_number_is_not(folder):
+    for copy in ("00102", "00104"):
+        (folder / f"{copy}.npy").unlink()
+        (folder / f"{copy}.npy").hardlink_to(folder / "00100.npy")
+    assert audit(folder).groups == [["00100", "00102", "00104"]]
+    frames = np.load(folder / "00100.npy")
+    frames[3, 1600] += 1e-6
+    np.save(folder / "00106.npy", frames)
+    assert audit(folder).groups == [["00100", "00102", "00104"]]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_many_clips_are_looked_at_in_many_processes_and_the_report_is_the_same(folder, tmp_path, monkeypatch, quick):
+    shutil.copy(folder / "00101.npy", folder / "00104.npy")
+    damage(folder, scatter(0.1, np.nan))
+    clips = load_clips(folder)
+    (folder / "00105.npy").write_bytes(b"torn")
+    one = audit_clips(clips, quick=quick)
+    monkeypatch.setattr(signlib.audit, "MANY", 12)
+    many = audit_clips(clips, quick=quick)
+    assert one.save(tmp_path / "one").read_bytes() == many.save(tmp_path / "many").read_bytes()
+    assert one.clips.equals(many.clips) and one.missing.equals(many.missing) and one.suspects.equals(many.suspects)
+    assert {hand: counts.tolist() for hand, counts in one.places.items()} == {
+        hand: counts.tolist() for hand, counts in many.places.items()
+    }
+    assert many.groups == [["00101", "00104"]] and ("00105", "file", "error") in found(many)
+
+
+def test_the_command_works_for_many_clips_too(clean, tmp_path):
+    frames = clean / "00100.npy"
+    for number in range(2000):
+        folder = tmp_path / "clips" / ("book" if number % 2 else "tea")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.npy").hardlink_to(frames)
+    command = [sys.executable, "-m", "signlib.audit", str(tmp_path / "clips"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "audit: 2,000 of 2,000 clips read" in done.stdout and "2000 two glosses" in done.stdout, done.stderr
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_one_recording_by_url_and_frames_is_grouped_whatever_its_values(folder):

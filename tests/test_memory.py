@@ -6,7 +6,17 @@ import sys
 
 import pytest
 
-from signlib import InputError, KeypointGenerator, Preprocessor, build_model, check_memory, load_clips, memory, use_device
+from signlib import (
+    Augment,
+    InputError,
+    KeypointGenerator,
+    Preprocessor,
+    build_model,
+    check_memory,
+    load_clips,
+    memory,
+    use_device,
+)
 from signlib.memory import MIB
 
 GLOSSES = {f"{i:05d}": ["book", "tea"][i % 2] for i in range(8)}
@@ -55,6 +65,17 @@ def test_what_does_not_fit_is_refused_with_what_would(clips):
     assert "not even BATCH_SIZE = 1 fits" in limited(clips, 100, 32, 0)
 
 
+@pytest.mark.parametrize("long_clips", ["resample", "stretch"])
+def test_a_cache_holds_no_more_than_is_counted(tmp_path, write_clips, long_clips):
+    preprocessor = Preprocessor(30, "hands", long_clips)
+    some = load_clips(write_clips(tmp_path, GLOSSES, length=28))
+    plain = KeypointGenerator(some, preprocessor, ["book", "tea"])
+    augmented = KeypointGenerator(some, preprocessor, ["book", "tea"], augment=Augment(preprocessor.selected))
+    for batches in (plain, augmented):
+        batches[0]
+        assert 0.7 * batches.cacheable_bytes < batches.cached_bytes <= batches.cacheable_bytes
+
+
 def test_the_cache_counts_as_far_as_there_are_clips_to_fill_it(clips, monkeypatch):
     use_device()
     some = load_clips(clips)
@@ -84,6 +105,18 @@ def test_a_larger_batch_more_frames_and_a_wider_model_take_more(clips):
     lstm, wide = (build_model((50, PREPROCESS.output_shape[1]), 2, name) for name in ("lstm", "conv_transformer"))
     sizes = [memory.step_memory(lstm, batches, 32), memory.step_memory(lstm, batches, 64), memory.step_memory(lstm, long, 64)]
     assert sizes == sorted(set(sizes)) and memory.step_memory(wide, batches, 32) > sizes[0]
+
+
+@pytest.mark.parametrize("old", ["", "memory"])
+def test_a_containers_limit_counts_and_what_files_take_of_it_does_not(tmp_path, old):
+    names = ("limit_in_bytes", "usage_in_bytes") if old else ("max", "current")
+    for name, value in zip(names, ("8000", "7000"), strict=True):
+        (tmp_path / f"memory.{name}").write_text(f"{value}\n")
+    prefix = "total_" * bool(old)
+    (tmp_path / "memory.stat").write_text(f"anon 400\n{prefix}active_file 5000\n{prefix}inactive_file 500\n")
+    assert memory._free_of(tmp_path, old) == 6500
+    (tmp_path / f"memory.{names[0]}").write_text("max\n")
+    assert memory._free_of(tmp_path, old) == memory._free_of(tmp_path / "none", old) == float("inf")
 
 
 def test_this_machine_has_some_memory_left():

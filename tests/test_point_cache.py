@@ -163,6 +163,31 @@ def test_a_disk_that_is_nearly_full_stays_as_it_is(folder, monkeypatch, capsys):
     assert "are free on the disk" in capsys.readouterr().out and kept() == []
 
 
+def test_a_folder_of_frames_that_lacks_one_is_no_hindrance(tmp_path, make_frames, monkeypatch):
+    monkeypatch.setattr(project, "ROOT", tmp_path / "project")
+    for number, gloss in enumerate(["book", "tea"] * 4):
+        folder = tmp_path / "clips" / gloss / str(number)
+        folder.mkdir(parents=True)
+        for at, frame in enumerate(make_frames(6, seed=number)):
+            np.save(folder / f"{at}.npy", frame)
+    (tmp_path / "clips" / "tea" / "1" / "2.npy").unlink()
+    clips = load_clips(tmp_path / "clips")
+    assert len(clips) == 7
+    cache = cache_points(clips, clips, PREPROCESS, LIMIT)
+    np.testing.assert_array_equal(cache["book/0"], PREPROCESS.points(clips.find("book/0").read(), clips.layout))
+
+
+def test_what_another_user_made_is_used(folder, monkeypatch):
+    cached(folder)
+    monkeypatch.setattr(point_cache, "_write", None)
+
+    def refuse(path, *times):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(point_cache.os, "utime", refuse)
+    assert_same(cached(folder), folder)
+
+
 def test_a_clip_that_has_become_unreadable_is_named(folder):
     clips = load_clips(folder)
     (folder / "00003.npy").write_bytes(b"torn")
