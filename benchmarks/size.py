@@ -9,20 +9,18 @@ are three files a gloss under many names (hard links), so all of them stay in th
 
 import argparse
 import json
-import multiprocessing
 import os
 import pathlib
-import resource
 import sys
 import tempfile
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import signlib
+from benchmarks.throughput import in_own_process, peak_memory
 from signlib import project
 
 
@@ -116,18 +114,6 @@ def train(folder, data, part, epochs):
     model.fit(batches, epochs=epochs + 1, verbose=0, shuffle=False, callbacks=[timer])
     seconds = np.diff(ends, axis=0)
     return cached, again, seconds[0, 0], *np.median(seconds[1:], axis=0), len(chosen), peak_memory()
-
-
-def in_own_process(function, *arguments):
-    """Returns what the function does in a fresh process, so that its peak memory is its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(function, *arguments).result()
-
-
-def peak_memory():
-    """Returns the most memory that this process has had so far, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 if __name__ == "__main__":

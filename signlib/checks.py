@@ -9,6 +9,7 @@ import numpy as np
 from signlib.agreement import astray, better_order, mirrored, order_name
 from signlib.errors import InputError
 from signlib.landmarks import HAND_EDGES, LAYOUTS, LEFT_SHOULDER, RIGHT_SHOULDER
+from signlib.preprocess import vector_lengths
 
 NEVER = math.inf  # a limit that no value reaches
 
@@ -151,8 +152,7 @@ def _scrambled(points, lost, blocks):
     torn = sum(np.count_nonzero(zero[:, part].any(axis=1)) for part in blocks.values())
     seen = sum(np.count_nonzero(~lost[:, part].all(axis=1)) for part in blocks.values())
     bones = np.stack([points[:, blocks[hand]] for hand in ("left_hand", "right_hand")], axis=1).take(FINGER_BONES.T, axis=2)
-    x, y, z = np.moveaxis(bones[:, :, 0] - bones[:, :, 1], 3, 0)
-    bones = _median(np.sqrt(x * x + y * y + z * z))
+    bones = _median(vector_lengths(bones[:, :, 0] - bones[:, :, 1]))
     longest = np.nanmax(bones.max(axis=1) / np.median(bones, axis=1))
     return "parts with landmarks at 0" * bool(torn > TORN * seen) or f"bones of {longest:.0f} times a bone" * bool(
         longest > LONG_BONE

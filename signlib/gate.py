@@ -20,12 +20,13 @@ def apply_audit(clips, how="on", folder=None):
     if how == "off":
         print("audit         off")
         return clips, []
-    report = read_report(audit_folder(clips), clips.fingerprint)
+    saved = audit_folder(clips)
+    report = read_report(saved, clips.fingerprint)
     if report is None:
         report = audit_clips(clips, quick=True)
         if len(clips) >= MANY:  # it takes a while, so the next run takes this one
             with contextlib.suppress(OSError):
-                report.save(audit_folder(clips))
+                report.save(saved)
     quick = "quick: of exactly this data there is none by 1_audit.ipynb, which also finds copies"
     whose = quick if report.quick else "of 1_audit.ipynb"
     if folder:

@@ -69,8 +69,7 @@ def _free_of(group, old):
     try:
         limit, used = (int((group / f"memory.{name}").read_text()) for name in names)
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return (
-            limit - used + sum(int(stat[f"{prefix}{kind}_file"]) for kind in ("active", "inactive"))
-        )  # given back when needed
+        files = sum(int(stat[f"{prefix}{kind}_file"]) for kind in ("active", "inactive"))  # given back when needed
+        return limit - used + files
     except (OSError, ValueError, KeyError):  # "max" is no number
         return math.inf

@@ -181,12 +181,12 @@ class Preprocessor:
             hand = np.clip(hand, -LIMIT, LIMIT, out=hand).reshape(len(points), -1, 3)
             values["shape"].append(hand[:, 1:])
             if "distance" in self._kinds:
-                values["distance"].append(_length(hand[:, PAIRS[0]] - hand[:, PAIRS[1]]))
+                values["distance"].append(vector_lengths(hand[:, PAIRS[0]] - hand[:, PAIRS[1]]))
             if "direction" in self._kinds:
                 (a, b, c), (u, v, w) = hand[:, INDEX].T, hand[:, LITTLE].T
                 arrows = np.stack([b * w - c * v, c * u - a * w, a * v - b * u, *hand[:, KNUCKLE].T]).reshape(2, 3, -1)
                 arrows = np.moveaxis(arrows, 2, 0)
-                values["direction"].append(arrows / (_length(arrows)[:, :, None] + EPSILON))
+                values["direction"].append(arrows / (vector_lengths(arrows)[:, :, None] + EPSILON))
         return [value for kind in self._kinds for value in values[kind]]
 
     def _place(self, points, seen):
@@ -245,11 +245,11 @@ def _size(hand, seen):
     both = seen[:, WRIST] & seen[:, KNUCKLE]
     if not both.any():
         return np.float32(np.nan)
-    return max(_median(_length(hand[both, KNUCKLE] - hand[both, WRIST])), EPSILON)
+    return max(_median(vector_lengths(hand[both, KNUCKLE] - hand[both, WRIST])), EPSILON)
 
 
-def _length(vectors):
-    """The length of vectors `(..., 3)`; `np.linalg.norm` over the last axis takes four times as long."""
+def vector_lengths(vectors):
+    """Returns the lengths `(...)` of vectors `(..., 3)`; `np.linalg.norm` over the last axis takes four times as long."""
     x, y, z = np.moveaxis(vectors, -1, 0)
     return np.sqrt(x * x + y * y + z * z)
 
