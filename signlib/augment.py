@@ -46,35 +46,54 @@ class Augment:
 
     def __call__(self, points, rng):
         """Returns a changed copy of points `(T, P, 3)`, NaN = missing; T' is at least 2."""
-        if self.mirror and len(self.landmarks) != points.shape[1]:
-            raise InputError(f"{len(self.landmarks)} landmarks of {points.shape[1]} points; expected Preprocessor.selected")
-        points = resample(points, self._moments(len(points), rng))
-        if self.mirror and rng.random() < self.mirror:
-            points = points[:, mirror_permutation(self.landmarks)] * np.float32([-1, 1, 1]) + np.float32([1, 0, 0])
-        shift, affine = rng.uniform(-self.shift, self.shift, size=2), np.eye(3)
-        affine[:2, :2] = self._affine(rng)
-        middle = np.array([MIDDLE, MIDDLE, 0])
-        moved = middle - middle @ affine + np.append(shift, 0)
-        changed = (points.reshape(-1, 3) @ affine.astype(np.float32)).reshape(len(points), -1)
-        changed += np.tile(moved.astype(np.float32), points.shape[1])  # a frame in one row: three times as fast
-        changed = changed.reshape(points.shape)
-        if self.noise:
-            changed += rng.normal(0, self.noise, changed.shape).astype(np.float32)
-        changed[rng.random(len(points)) < rng.uniform(0, self.drop_frames)] = np.nan
-        if self.drop_landmarks:
-            changed[:, rng.random(points.shape[1]) < rng.uniform(0, self.drop_landmarks)] = np.nan
+        return self.each([points], [rng])[0]
+
+    def each(self, clips, rngs):
+        """Returns a changed copy of each of the clips' points, each the same as alone with its rng: together they take NumPy
+        a third of the time."""
+        if self.mirror and (odd := [clip for clip in clips if clip.shape[1] != len(self.landmarks)]):
+            raise InputError(f"{len(self.landmarks)} landmarks of {odd[0].shape[1]} points; expected Preprocessor.selected")
+        draws = np.array([rng.uniform(-1, 1, 13) for rng in rngs]).T
+        mirrored, affine = draws[0] < 2 * self.mirror - 1, self._affine(*draws[1:8])
+        moments, frames, start = self._moments(np.array([len(points) for points in clips]), *draws[8:12])
+        points = resample(np.concatenate(clips), moments, np.repeat(start, frames))
+        changed = np.split(points, np.cumsum(frames)[:-1])
+        for i in np.flatnonzero(mirrored):
+            changed[i][:] = changed[i][:, mirror_permutation(self.landmarks)] * np.float32([-1, 1, 1]) + np.float32([1, 0, 0])
+        for some, matrix in zip(changed, affine, strict=True):
+            np.matmul(some.reshape(-1, 3), matrix[:3], out=some.reshape(-1, 3))
+        rows = points.reshape(len(points), -1)  # a frame in each: three times as fast as rows of three numbers
+        rows += np.repeat(np.tile(affine[:, 3], points.shape[1]), frames, axis=0)
+        for some, rng, forgotten in zip(changed, rngs, (1 + draws[12]) / 2, strict=True):
+            if self.noise:
+                some += rng.normal(0, self.noise, some.shape).astype(np.float32)
+            some[rng.random(len(some)) < forgotten * self.drop_frames] = np.nan
+            if self.drop_landmarks:
+                some[:, rng.random(some.shape[1]) < rng.uniform(0, self.drop_landmarks)] = np.nan
         return changed
 
-    def _affine(self, rng):
-        """`(2, 2)`: a rotation, then a stretch of each axis and a shear."""
-        angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation))
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        shear = rng.uniform(-self.shear, self.shear, size=2)
-        stretch = 1 + rng.uniform(-self.scale, self.scale, size=2)
-        return turn @ np.array([[1, shear[0]], [shear[1], 1]]) * stretch
+    def _affine(self, angle, shear_x, shear_y, stretch_x, stretch_y, shift_x, shift_y):
+        """`(B, 4, 3)`: what points are multiplied with, a rotation, then a stretch of each axis and a shear, about the middle
+        of the picture; last what is then added."""
+        angle = np.deg2rad(self.rotation * angle)
+        cos, sin, shear_x, shear_y = np.cos(angle), np.sin(angle), self.shear * shear_x, self.shear * shear_y
+        stretch = 1 + self.scale * np.array([stretch_x, stretch_y])
+        affine = np.zeros((len(angle), 4, 3))
+        affine[:, 0, :2] = (np.array([cos + sin * shear_y, cos * shear_x + sin]) * stretch).T
+        affine[:, 1, :2] = (np.array([cos * shear_y - sin, cos - sin * shear_x]) * stretch).T
+        affine[:, 2, 2] = 1
+        middle = np.array([MIDDLE, MIDDLE, 0])
+        affine[:, 3] = middle - middle @ affine[:, :3]
+        affine[:, 3, :2] += self.shift * np.column_stack([shift_x, shift_y])
+        return affine.astype(np.float32)
 
-    def _moments(self, frames, rng):
-        first, last = np.array([1, -1]) * rng.uniform(0, self.crop, size=2) * (frames - 1) + [0, frames - 1]
-        length = max(2, round((last - first + 1) * (1 + rng.uniform(-self.speed, self.speed))))
-        warp = rng.uniform(-self.warp, self.warp) * (last - first) / np.pi
-        return np.linspace(first, last, length) + warp * np.sin(np.pi * np.linspace(0, 1, length))
+    def _moments(self, frames, first, last, speed, warp):
+        """The moments of all clips, one clip after the other; how many each has, and the frame at which it starts."""
+        start, end = np.cumsum(frames) - frames, frames - 1
+        first, last = end * self.crop * (1 + first) / 2, end * (1 - self.crop * (1 + last) / 2)
+        count = np.maximum(2, np.round((last - first + 1) * (1 + self.speed * speed))).astype(int)
+        clip = np.repeat(np.arange(len(frames)), count)
+        time = (np.arange(count.sum()) - (np.cumsum(count) - count)[clip]) / (count[clip] - 1)
+        span = last - first
+        moments = first[clip] + time * span[clip] + (self.warp * warp * span / np.pi)[clip] * np.sin(np.pi * time)
+        return np.minimum(moments, last[clip]), count, start

@@ -49,8 +49,7 @@ def baselines(train, val):
     simple = Preprocessor(**config)
     x, y = (np.zeros((len(batches.clips), *simple.output_shape), np.float32) for batches in (train, val))
     for batches, rows in ((train, x), (val, y)):
-        for i, row in enumerate(rows):
-            simple.features(batches.points(i), row)
+        simple.write_features(map(batches.points, range(len(rows))), rows)
     x, y = (rows.reshape(len(rows), -1) for rows in (x, y))
     nearest = KNeighborsClassifier(n_neighbors=1).fit(x, train.labels)
     return {

@@ -8,6 +8,7 @@ import numpy as np
 
 from signlib.device import keras
 from signlib.errors import InputError
+from signlib.preprocess import TOGETHER
 
 MIXUP = 1  # tells the random numbers of mixup from those of the clips
 
@@ -16,7 +17,7 @@ class KeypointGenerator(keras.utils.PyDataset):
     """Batches `(features (B, L, D) float32, labels (B, C) one-hot float32)` of clips; the last may be smaller.
 
     clips: list of Clip; preprocessor: a Preprocessor; classes: glosses in label order.
-    augment: None, or a function of (points, rng), drawn anew for each (seed, epoch, clip).
+    augment: None, or an Augment, drawn anew for each (seed, epoch, clip).
     mixup: 0, or alpha: each clip is mixed with another of its batch, features and labels, in shares drawn from
     Beta(alpha, alpha), anew for each (seed, epoch, batch) (Zhang et al. 2018, arXiv 1710.09412); valid is where either is.
     shuffle: a new order each epoch, from (seed, epoch). Set `.epoch` to repeat an epoch.
@@ -84,8 +85,10 @@ class KeypointGenerator(keras.utils.PyDataset):
     def _make(self, epoch, index):
         chosen = self.batch_clips(index, epoch)
         features = np.zeros((len(chosen), *self.preprocessor.output_shape), np.float32)
-        for i, rows in zip(chosen, features, strict=True):
-            self._write_features(i, epoch, rows)
+        if self.augment is not None:
+            self.preprocessor.write_features(self._augmented(chosen, epoch), features)
+        else:
+            self._write_unchanged(chosen, features)
         labels = np.zeros((len(chosen), len(self.classes)), np.float32)
         labels[np.arange(len(chosen)), self.labels[chosen]] = 1
         return self._mixed(features, labels, [self.seed, epoch, index, MIXUP]) if self.mixup else (features, labels)
@@ -107,16 +110,24 @@ class KeypointGenerator(keras.utils.PyDataset):
         features[:, :, -1] = valid
         return features, share * labels + (1 - share) * labels[other]
 
-    def _write_features(self, i, epoch, rows):
-        """Writes the features of clip `i` into zeros `(L, D)`."""
-        if self.augment is not None:
-            rng = np.random.default_rng([self.seed, epoch, zlib.crc32(self.clips[i].video_id.encode())])
-            self.preprocessor.features(self.augment(self.points(i), rng), rows)
-        elif i in self._cache:
-            rows[: len(self._cache[i])] = self._cache[i]
-        else:
-            self.preprocessor.features(self.points(i), rows)
+    def _write_unchanged(self, chosen, features):
+        new = []  # pairs of a clip and its place in the batch
+        for i, rows in zip(chosen, features, strict=True):
+            if i in self._cache:
+                rows[: len(self._cache[i])] = self._cache[i]
+            else:
+                new.append((i, rows))
+        self.preprocessor.write_features((self.points(i) for i, _ in new), (rows for _, rows in new))
+        for i, rows in new:
             self._keep(i, rows[: int(rows[:, -1].sum())])
+
+    def _augmented(self, chosen, epoch):
+        """Yields the points of clips, changed at random."""
+        for first in range(0, len(chosen), TOGETHER):
+            some = chosen[first : first + TOGETHER]
+            names = [zlib.crc32(self.clips[i].video_id.encode()) for i in some]
+            rngs = [np.random.default_rng([self.seed, epoch, name]) for name in names]
+            yield from self.augment.each([self.points(i) for i in some], rngs)
 
     def points(self, i):
         """Returns the points `(T, P, 3)` of clip `i` of `.clips`, not augmented and not to be written to: from a cache, where

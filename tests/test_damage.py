@@ -170,15 +170,15 @@ def predict_anything(monkeypatch):
 def be_unsteady(monkeypatch):
     calls = iter(range(10**9))
 
-    def make(features):
-        def unsteady(self, points, out=None):
-            out = features(self, points, out)
-            out += np.float32(1e-6) * next(calls)
-            return out
+    def make(write_features):
+        def unsteady(self, clips, out):
+            write_features(self, clips, out)
+            for features in out:
+                features += np.float32(1e-6) * next(calls)
 
         return unsteady
 
-    change(monkeypatch, signlib.Preprocessor, "features", make)
+    change(monkeypatch, signlib.Preprocessor, "write_features", make)
 
 
 def mix_labels_up(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from signlib import InputError, Preprocessor
 from signlib.landmarks import EYES, LAYOUTS, LIPS, UPPER_BODY
-from signlib.preprocess import KINDS, interpolated, resample
+from signlib.preprocess import KINDS, interpolate, resample
 
 SEEDS = range(4)
 EVERYTHING = "+".join(KINDS)
@@ -418,13 +418,30 @@ def test_without_interpolation_a_hand_that_is_lost_lies_at_zero():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_interpolated_leaves_what_is_there_and_fills_all_but_what_is_never_there(damaged_points, seed):
+def test_interpolate_leaves_what_is_there_and_fills_all_but_what_is_never_there(damaged_points, seed):
     points = damaged_points(15, seed)
     points[:, 7] = np.nan
-    there, filled = ~np.isnan(points), interpolated(points)
+    there, filled = ~np.isnan(points), points.copy()
+    interpolate(filled, np.zeros(15, int))
     np.testing.assert_array_equal(filled[there], points[there])
     assert np.isnan(filled[:, 7]).all() and not np.isnan(np.delete(filled, 7, axis=1)).any()
     assert filled.dtype == np.float32
+
+
+@pytest.mark.parametrize("normalise", ["body", "clip", "none"])
+@pytest.mark.parametrize("long_clips", ["resample", "truncate", "stretch"])
+@pytest.mark.parametrize("options", [{}, {"interpolate": False}, {"kinds": EVERYTHING}], ids=str)
+@pytest.mark.parametrize("landmarks", ["default", "hands"])
+def test_features_of_many_clips_are_those_of_each_alone_bit_by_bit(damaged_points, normalise, long_clips, options, landmarks):
+    preprocess = Preprocessor(12, landmarks, long_clips, normalise=normalise, **options)
+    clips = [damaged_points(1 + i % 20, i, landmarks=landmarks) for i in range(70)]
+    clips[3][:] = clips[40][1:] = clips[41][:-1] = np.nan
+    clips[5][:, preprocess.blocks["left_hand"]] = np.nan  # its neighbours have that hand
+    before, together = [points.copy() for points in clips], np.zeros((70, *preprocess.output_shape), np.float32)
+    preprocess.write_features(iter(clips), together)
+    for points, own, unchanged in zip(clips, together, before, strict=True):
+        np.testing.assert_array_equal(own, preprocess.features(points))
+        np.testing.assert_array_equal(points, unchanged)
 
 
 @pytest.mark.parametrize("more", [(6, 0), (0, 5), (3, 9)])

@@ -195,18 +195,20 @@ POSITIONS = {"kinds": "position", "interpolate": False, "trim": False}  # hand s
 class NanInStatistics(signlib.Preprocessor):
     """The notes' order: centre and scale are computed with the NaN inside, nan_to_num comes last."""
 
-    def _body(self, xy, seen):
-        left, right = xy[:, self._shoulders[0]], xy[:, self._shoulders[1]]
-        return np.median((left + right) / 2, axis=0), np.median(np.hypot(*(left - right).T))
+    def _body(self, points, seen, clip):
+        left, right = points[:, self._shoulders[0], :2], points[:, self._shoulders[1], :2]
+        middle, size = (left + right) / 2, np.hypot(*(left - right).T)
+        each = [clip == i for i in range(clip[-1] + 1)]
+        return np.array([np.median(middle[own], axis=0) for own in each]), np.array([np.median(size[own]) for own in each])
 
 
 class NoMask(signlib.Preprocessor):
     """Padding is read as frames."""
 
-    def features(self, points):
-        features = super().features(points)
-        features[:, -1] = 1
-        return features
+    def write_features(self, clips, out):
+        super().write_features(clips, out)
+        for features in out:
+            features[:, -1] = 1
 
 
 class OneHandIsAsTheOther(signlib.Preprocessor):
