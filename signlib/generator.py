@@ -2,7 +2,6 @@
 
 import contextlib
 import zlib
-from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -49,7 +48,6 @@ class KeypointGenerator(keras.utils.PyDataset):
         self.labels = np.array([label[clip.gloss] for clip in self.clips], int)
         self.batch_size, self.augment, self.mixup, self.shuffle, self.seed = batch_size, augment, mixup, shuffle, seed
         self.cache_bytes, self.cached_bytes, self._cache, self.stored = cache_bytes, 0, {}, stored or {}
-        self._ahead, self._thread = None, ThreadPoolExecutor(1)
         self.epoch, self._order = 0, (None, np.arange(len(self.clips)))
 
     @property
@@ -71,35 +69,23 @@ class KeypointGenerator(keras.utils.PyDataset):
         self.epoch += 1
 
     def __getitem__(self, index):
-        """Returns batch `index` of the current epoch. The next one is then made in a thread while the model learns from this:
-        where TensorFlow has to be deterministic, it asks for a batch only when it needs it."""
-        asked, ahead = (self.epoch, index), self._ahead
-        self._ahead = None
-        if ahead is not None:
-            wait([ahead[1]])
-        batch = ahead[1].result() if ahead is not None and ahead[0] == asked else self._make(*asked)
-        if index + 1 < len(self):
-            self._ahead = (self.epoch, index + 1), self._thread.submit(self._make, self.epoch, index + 1)
-        return batch
-
-    def _make(self, epoch, index):
-        chosen = self.batch_clips(index, epoch)
+        """Returns batch `index` of the current epoch."""
+        chosen = self.batch_clips(index)
         features = np.zeros((len(chosen), *self.preprocessor.output_shape), np.float32)
         if self.augment is not None:
-            self.preprocessor.write_features(self._augmented(chosen, epoch), features)
+            self.preprocessor.write_features(self._augmented(chosen), features)
         else:
             self._write_unchanged(chosen, features)
         labels = np.zeros((len(chosen), len(self.classes)), np.float32)
         labels[np.arange(len(chosen)), self.labels[chosen]] = 1
-        return self._mixed(features, labels, [self.seed, epoch, index, MIXUP]) if self.mixup else (features, labels)
+        return self._mixed(features, labels, [self.seed, self.epoch, index, MIXUP]) if self.mixup else (features, labels)
 
-    def batch_clips(self, index, epoch=None):
-        """Returns the positions in `.clips` of batch `index` of an epoch, by default the current one."""
-        epoch = self.epoch if epoch is None else epoch
+    def batch_clips(self, index):
+        """Returns the positions in `.clips` of batch `index` of the current epoch."""
         known, order = self._order
-        if self.shuffle and known != epoch:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.clips))
-            self._order = epoch, order  # at once, since two threads ask
+        if self.shuffle and known != self.epoch:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.clips))
+            self._order = self.epoch, order
         return order[index * self.batch_size : (index + 1) * self.batch_size]
 
     def _mixed(self, features, labels, seeds):
@@ -121,12 +107,12 @@ class KeypointGenerator(keras.utils.PyDataset):
         for i, rows in new:
             self._keep(i, rows[: int(rows[:, -1].sum())])
 
-    def _augmented(self, chosen, epoch):
+    def _augmented(self, chosen):
         """Yields the points of clips, changed at random."""
         for first in range(0, len(chosen), TOGETHER):
             some = chosen[first : first + TOGETHER]
             names = [zlib.crc32(self.clips[i].video_id.encode()) for i in some]
-            rngs = [np.random.default_rng([self.seed, epoch, name]) for name in names]
+            rngs = [np.random.default_rng([self.seed, self.epoch, name]) for name in names]
             yield from self.augment.each([self.points(i) for i in some], rngs)
 
     def points(self, i):

@@ -265,8 +265,11 @@ def interpolate(points, clip):
     lost = np.isnan(points[:, :, 0])
     # Neighbours that are lost in the same frames, such as all of a hand, are filled at once.
     first = np.flatnonzero(np.append(True, (lost[:, 1:] != lost[:, :-1]).any(axis=0)))
-    for some in [slice(a, b) for a, b in zip(first, [*first[1:], lost.shape[1]], strict=True) if 0 < lost[:, a].sum() < len(lost)]:
-        at, there = np.flatnonzero(lost[:, some.start]), np.flatnonzero(~lost[:, some.start])
+    for a, b in zip(first, [*first[1:], lost.shape[1]], strict=True):
+        some = slice(a, b)
+        at, there = np.flatnonzero(lost[:, a]), np.flatnonzero(~lost[:, a])
+        if not (len(at) and len(there)):
+            continue
         following = np.searchsorted(there, at)
         before, after = there[np.maximum(following - 1, 0)], there[np.minimum(following, len(there) - 1)]
         before_own, after_own = clip[before] == clip[at], clip[after] == clip[at]

@@ -298,7 +298,6 @@ def test_a_loop_over_the_batches_ends_after_the_last(clips):
 
 @pytest.mark.parametrize("augment", [None, AUGMENT], ids=["plain", "augment"])
 def test_batches_asked_for_in_any_order_and_epoch_are_those_of_the_naive_loop(clips, augment):
-    """The batch that is made ahead is used where it is the one asked for, and only there."""
     batches = generator(clips, augment=augment, mixup=0.0)
     for epoch, index in [(0, 0), (3, 1), (3, 2), (0, 1), (0, 0), (1, 1), (1, 2), (1, 0), (1, 1), (1, 1)]:
         batches.epoch = epoch
@@ -309,7 +308,7 @@ def test_batches_asked_for_in_any_order_and_epoch_are_those_of_the_naive_loop(cl
 def test_a_clip_that_cannot_be_read_is_an_error_of_its_own_batch(tmp_path, write_clips):
     clips = load_clips(write_clips(tmp_path, GLOSSES))
     batches = generator(clips, shuffle=False)
-    clips[5].path.unlink()  # of the second batch of four, which is made ahead
+    clips[5].path.unlink()  # of the second batch of four
     batches[0]
     with pytest.raises(InputError, match="cannot be read"):
         batches[1]
