@@ -47,7 +47,7 @@ def baselines(train, val):
 
     config = train.preprocessor.config() | {"sequence_length": 16, "long_clips": "stretch", "kinds": "position+shape"}
     simple = Preprocessor(**config)
-    x, y = (np.zeros((len(batches.clips), *simple.output_shape), np.float32) for batches in (train, val))
+    x, y = (np.empty((len(batches.clips), *simple.output_shape), np.float32) for batches in (train, val))
     for batches, rows in ((train, x), (val, y)):
         simple.write_features(map(batches.points, range(len(rows))), rows)
     x, y = (rows.reshape(len(rows), -1) for rows in (x, y))

@@ -71,7 +71,7 @@ class KeypointGenerator(keras.utils.PyDataset):
     def __getitem__(self, index):
         """Returns batch `index` of the current epoch."""
         chosen = self.batch_clips(index)
-        features = np.zeros((len(chosen), *self.preprocessor.output_shape), np.float32)
+        features = np.empty((len(chosen), *self.preprocessor.output_shape), np.float32)
         if self.augment is not None:
             self.preprocessor.write_features(self._augmented(chosen), features)
         else:
@@ -100,7 +100,8 @@ class KeypointGenerator(keras.utils.PyDataset):
         new = []  # pairs of a clip and its place in the batch
         for i, rows in zip(chosen, features, strict=True):
             if i in self._cache:
-                rows[: len(self._cache[i])] = self._cache[i]
+                known = self._cache[i]
+                rows[: len(known)], rows[len(known) :] = known, 0
             else:
                 new.append((i, rows))
         self.preprocessor.write_features((self.points(i) for i, _ in new), (rows for _, rows in new))

@@ -138,18 +138,19 @@ class Preprocessor:
         Normalised by the body, moving the signer in the picture (x, y) or changing the size changes nothing but the place;
         neither do missing values elsewhere.
         """
-        features = np.zeros(self.output_shape, np.float32)
+        features = np.empty(self.output_shape, np.float32)
         self.write_features([points], [features])
         return features
 
     def write_features(self, clips, out):
-        """Writes the features of each of `clips`, an iterable of points, into `out`, an iterable of zeros `(L, D)`: the same as
-        of each alone, in half the time, which NumPy's calls take where arrays are small."""
+        """Writes the features of each of `clips`, an iterable of points, into those of `out`, arrays `(L, D)`: the same as of
+        each alone, in a fifth of the time, most of which NumPy's calls take where arrays are small."""
         clips, out = iter(clips), iter(out)
         while some := list(islice(clips, TOGETHER)):
             rows, frames = self._rows(some)
             for own in np.split(rows, np.cumsum(frames)[:-1]):
-                next(out)[: len(own)] = own
+                features = next(out)
+                features[: len(own)], features[len(own) :] = own, 0
 
     def _rows(self, clips):
         """The features of the frames of several clips `(F, D)`, one clip after the other, and how many each has."""
@@ -323,11 +324,13 @@ def resample(points, moments, start=0):
     between; where only one of the two frames has the point, that one; NaN where neither has it."""
     before, after = _around(moments, start)
     share = (moments - np.floor(moments)).astype(points.dtype)[:, None, None]
-    mixed = points[before]
+    mixed, other = points[before], points[after]
     mixed *= 1 - share
-    mixed += points[after] * share
+    other *= share
+    mixed += other
     lost = np.isnan(points[:, :, 0])
-    at, which = np.nonzero(lost[before] != lost[after])
+    # `np.nonzero` of two dimensions takes eight times as long.
+    at, which = np.divmod(np.flatnonzero(lost[before] != lost[after]), points.shape[1])
     if len(at):
         mixed[at, which] = points[np.where(lost[before[at], which], after[at], before[at]), which]
     return mixed

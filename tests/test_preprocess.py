@@ -437,7 +437,7 @@ def test_features_of_many_clips_are_those_of_each_alone_bit_by_bit(damaged_point
     clips = [damaged_points(1 + i % 20, i, landmarks=landmarks) for i in range(70)]
     clips[3][:] = clips[40][1:] = clips[41][:-1] = np.nan
     clips[5][:, preprocess.blocks["left_hand"]] = np.nan  # its neighbours have that hand
-    before, together = [points.copy() for points in clips], np.zeros((70, *preprocess.output_shape), np.float32)
+    before, together = [points.copy() for points in clips], np.full((70, *preprocess.output_shape), 7, np.float32)
     preprocess.write_features(iter(clips), together)
     for points, own, unchanged in zip(clips, together, before, strict=True):
         np.testing.assert_array_equal(own, preprocess.features(points))
