@@ -25,6 +25,10 @@ _HOME = {
     "describe": "dataset",
     "audit_clips": "audit",
     "apply_audit": "gate",
+    "recordings": "gate",
+    "judge": "predictions",
+    "read_predictions": "predictions",
+    "three_numbers": "three_numbers",
     "browse": "browser",
     "cache_points": "point_cache",
     "KeypointGenerator": "generator",
@@ -44,6 +48,12 @@ _HOME = {
     "load_runs": "runs",
     "open_data": "project",
     "read_run": "runs",
+    "reopen": "reopen",
+    "diagnose": "diagnose",
+    "choose_runs": "diagnose_browser",
+    "play_pairs": "diagnose_browser",
+    "overfit_one_batch": "controls",
+    "shuffle_labels": "controls",
     "make_sample": "sample",
 }
 __all__ = sorted(_HOME)

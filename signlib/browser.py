@@ -45,7 +45,7 @@ def browse(clips, clip=""):
         play.disabled, play.description = True, "making the player ..."
         try:
             shown = clips.find(chosen.value)
-            outputs[2].update(plots.animate(shown.read(), shown.layout))
+            outputs[2].update(plots.animate([("", shown.read(), shown.layout)]))
         except InputError as error:
             outputs[2].update(Pretty(str(error)))
         finally:

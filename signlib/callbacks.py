@@ -87,7 +87,7 @@ class Best(keras.callbacks.Callback):
         return spent
 
     def on_epoch_end(self, epoch, logs=None):
-        for name, value in logs.items():
+        for name, value in (logs | {"learning_rate": self.model.optimizer.learning_rate}).items():
             self.result.history.setdefault(name, []).append(float(value))
         if self._is_better(value := float(logs[self.monitor])):
             self.weights = self.model.get_weights()

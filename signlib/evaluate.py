@@ -1,11 +1,13 @@
-"""How good a model is: accuracy with its interval, beside the baselines that any model must beat."""
+"""How good a model is: accuracy and F1 with their intervals, confusions, and the baselines that any model must beat."""
 
 from statistics import NormalDist
 
 import numpy as np
 
-from signlib.files import atomic_path
 from signlib.preprocess import Preprocessor
+
+DRAWS = 2000  # of the bootstrap: its own error is then a twentieth of the interval's width
+FEW_UNITS = 10  # signers or recordings, below which no interval can be trusted
 
 
 def predict(model, batches):
@@ -19,14 +21,67 @@ def top_k(probabilities, labels, k=1):
     return (~(probabilities < own)).sum(axis=1) <= k
 
 
-def accuracy_interval(correct, confidence=0.95):
-    """Returns (accuracy, low, high) of `(N,)` bool: the interval of Wilson 1927 (JASA 22:209), good for few clips and
-    near 100 %. It takes the clips as independent: people who sign several of them make it too narrow."""
-    n, p = len(correct), float(np.mean(correct))
+def units_of(signers, recordings):
+    """Returns `(N,)` numbers from 0: clips with one number depend on each other, being of one signer or of one recording, and
+    are drawn together. signers: `(N,)` text, empty: unknown; recordings: `(N,)` int, -1: in no group."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(signers)
+    known, who = np.flatnonzero(np.asarray(signers) != ""), np.asarray(signers)[np.asarray(signers) != ""]
+    which = np.flatnonzero(np.asarray(recordings) >= 0)
+    _, who = np.unique(who, return_inverse=True)
+    _, what = np.unique(np.asarray(recordings)[which], return_inverse=True)
+    shared = np.concatenate([n + who, 2 * n + what])  # a node for each signer and each recording
+    links = coo_array((np.ones(len(shared)), (np.concatenate([known, which]), shared)), shape=(3 * n, 3 * n))
+    return np.unique(connected_components(links, directed=False)[1][:n], return_inverse=True)[1]
+
+
+def _bootstrap(counts, statistic, confidence=0.95):
+    """(low, high) of `statistic(totals (draws, K))` when the units, rows of `counts (U, K)`, are drawn anew: the percentile
+    interval of Efron 1979, of whole clusters (Davison & Hinkley 1997, Bootstrap Methods, 3.8)."""
+    units, rng = len(counts), np.random.default_rng(0)
+    values = [
+        statistic(rng.multinomial(units, np.full(units, 1 / units), 100).astype(np.float32) @ counts.astype(np.float32))
+        for _ in range(DRAWS // 100)
+    ]
+    return tuple(float(value) for value in np.quantile(np.concatenate(values), [(1 - confidence) / 2, (1 + confidence) / 2]))
+
+
+def accuracy_interval(correct, units=None, confidence=0.95):
+    """Returns (accuracy, low, high) of `(N,)` bool: the bootstrap over `units` (see `units_of`), by default over the clips.
+    Where all or none are right drawing says nothing: then the interval of Wilson 1927 (JASA 22:209) for so many units."""
+    correct = np.asarray(correct, bool)
+    units = np.arange(len(correct)) if units is None else np.unique(units, return_inverse=True)[1]
+    n, p = int(units.max()) + 1, float(correct.mean())
+    if n > 1 and 0 < p < 1:
+        counts = np.stack([np.bincount(units, correct), np.bincount(units)], axis=1)
+        return p, *_bootstrap(counts, lambda totals: totals[:, 0] / totals[:, 1], confidence)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
     return p, float(min(max(low, 0), p)), float(max(min(high, 1), p))  # rounding must not put p outside
+
+
+def macro_f1(labels, predicted, num_classes, units=None):
+    """Returns (F1, low, high): of each gloss that has clips the harmonic mean of precision and recall, then the mean of all
+    glosses, so that rare ones count as much as frequent ones; the interval as `accuracy_interval`'s."""
+    units = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
+    counts = np.zeros((int(units.max()) + 1, 3, num_classes), np.float32)  # right, predicted, true
+    np.add.at(counts[:, 0], (units[labels == predicted], labels[labels == predicted]), 1)
+    np.add.at(counts[:, 1], (units, predicted), 1)
+    np.add.at(counts[:, 2], (units, labels), 1)
+
+    def statistic(totals):
+        right, guessed, true = np.moveaxis(totals.reshape(len(totals), 3, num_classes), 1, 0)
+        return (2 * right / np.maximum(guessed + true, 1)).sum(axis=1) / np.maximum((true > 0).sum(axis=1), 1)
+
+    counts = counts.reshape(len(counts), -1)
+    value = float(statistic(counts.sum(axis=0, keepdims=True))[0])
+    if (labels == predicted).all() or len(counts) == 1:
+        return value, *accuracy_interval(labels == predicted, units)[1:]
+    low, high = _bootstrap(counts, statistic)
+    return value, min(low, value), max(high, value)
 
 
 def confusion_matrix(labels, predicted, num_classes):
@@ -37,7 +92,7 @@ def confusion_matrix(labels, predicted, num_classes):
 
 
 def baselines(train, val):
-    """Returns {name: `(N,)` correct} for the validation clips: the most frequent gloss, and the nearest neighbour among
+    """Returns {name: `(N,)` labels predicted} for the clips of `val`: the most frequent gloss, and the nearest neighbour among
     the training clips by positions and hand shapes at 16 moments of each clip. train, val: KeypointGenerators.
 
     On the validation clips of wlasl300 that finds 21.5 %, by positions alone 17.0 %, with velocities 15.0 %, by the LSTM's
@@ -53,21 +108,6 @@ def baselines(train, val):
     x, y = (rows.reshape(len(rows), -1) for rows in (x, y))
     nearest = KNeighborsClassifier(n_neighbors=1).fit(x, train.labels)
     return {
-        "most frequent gloss": val.labels == np.bincount(train.labels).argmax(),
-        "nearest neighbour": nearest.predict(y) == val.labels,
+        "most frequent gloss": np.full(len(y), np.bincount(train.labels).argmax()),
+        "nearest neighbour": nearest.predict(y),
     }
-
-
-def evaluation(probabilities, labels, baseline):
-    """Returns rows (name, share, low, high): top-1 and top-5 of the model, then each of `baselines`, with 95 % intervals."""
-    rows = [("model, top 1", top_k(probabilities, labels))]
-    if probabilities.shape[1] > 5:
-        rows.append(("model, top 5", top_k(probabilities, labels, 5)))
-    return [(name, *accuracy_interval(correct)) for name, correct in [*rows, *baseline.items()]]
-
-
-def save_predictions(path, clips, classes, labels, probabilities):
-    """Writes the probabilities `(N, C)` of clips, with ids, labels and classes, to an .npz that needs no pickle."""
-    ids = np.array([clip.video_id for clip in clips])
-    with atomic_path(path) as temporary:
-        np.savez(temporary, video_ids=ids, classes=np.array(classes), labels=labels, probabilities=probabilities)

@@ -51,3 +51,12 @@ def apply_audit(clips, how="on", folder=None):
         raise InputError("the audit leaves out every clip: mend them as notebooks/1_audit.ipynb says, or set AUDIT to off")
     problems = [Problem(video_id, "audit", "left out by the audit") for video_id in sorted(left)]
     return clips.keep(lambda clip: clip.video_id not in left, problems), report.groups
+
+
+def recordings(clips, folder):
+    """Returns the groups of one recording each, lists of ids, as the audit in `folder` has them, else that of `1_audit.ipynb`,
+    else its quick part, made now: with AUDIT = "off" they are in no split, but every result must know them."""
+    for place in (folder, audit_folder(clips)):
+        if (report := read_report(place, clips.fingerprint)) is not None:
+            return report.groups
+    return audit_clips(clips, quick=True).groups

@@ -50,3 +50,21 @@ def _similar(glosses, letters):
         for key in {plain, *shorter}:
             rest[key].append((gloss, plain))
     return sorted((a, b, same) for (a, b), same in pairs.items() if a != b)
+
+
+def synonyms(classes, groups, gloss):
+    """Returns `(C,)`: for each of the classes the first that stands for the same sign, itself where none does: one recording
+    carries both glosses, or they are spelt alike but for case, spaces and marks.
+
+    groups: lists of ids of one recording each; gloss: {video_id: gloss}.
+    """
+    place = {name: i for i, name in enumerate(classes)}
+    pairs = [(a, b) for a, b, same in _similar(place, 0) if same]
+    for members in groups:
+        names = sorted({gloss[v] for v in members if gloss.get(v) in place}, key=place.get)
+        pairs += [(names[0], other) for other in names[1:]]
+    merged = np.arange(len(classes))
+    for a, b in pairs:
+        low, high = sorted((merged[place[a]], merged[place[b]]))
+        merged[merged == high] = low
+    return merged

@@ -98,6 +98,7 @@ PARAMETERS = {
     "LABEL_SMOOTHING": Parameter(float, 0, 0.9),
     "EMA": Parameter(float, 0, 0.9999),
     "CLASS_WEIGHTS": Parameter(bool),
+    "EVALUATE_TEST": Parameter(bool),
     "MAX_BAD_SHARE": Parameter(float, 0, 1),
     "CACHE_MB": Parameter(int, 0, 1_000_000),
     "DISK_CACHE_MB": Parameter(int, 0, 100_000_000),
@@ -106,11 +107,12 @@ PARAMETERS = {
 }
 CHANGEABLE = {  # when a run is resumed: what changes neither the content of the data nor that of an epoch
     *("DATA", "LABELS", "SAMPLE", "MODELS_DIR", "RUN_DIR", "RESUME", "FALLBACK_DIR", "STOP_SECONDS"),
-    *("EPOCHS", "PATIENCE", "MAX_BAD_SHARE", "CACHE_MB", "DISK_CACHE_MB"),
+    *("EPOCHS", "PATIENCE", "MAX_BAD_SHARE", "CACHE_MB", "DISK_CACHE_MB", "EVALUATE_TEST"),
 }
 AUDIT_PARAMETERS = {name: PARAMETERS[name] for name in ("DATA", "LABELS", "SAMPLE", "LAYOUT", "SEQUENCE_LENGTH")}
 AUDIT_PARAMETERS |= {"LIMITS": Parameter(str), "CLIP": Parameter(str)}
-DIAGNOSE_PARAMETERS = {"RUN": Parameter(str), "LOG_SCALE": Parameter(bool)}
+DIAGNOSE_PARAMETERS = {"RUN": Parameter(str), "LOG_SCALE": Parameter(bool), "TEST": Parameter(bool)}
+DIAGNOSE_PARAMETERS |= {"WANTED_ACCURACY": Parameter(float, 0, 1), "CONTROLS": Parameter(bool)}
 
 
 def check_parameters(given, table=PARAMETERS):

@@ -116,23 +116,28 @@ def skeleton(frames, layout, moments=5):
     return figure
 
 
-def animate(frames, layout, fps=25):
-    """Returns a player of one clip, `(T, F)`, for Jupyter (`IPython.display.HTML`), at its speed; a long clip skips frames."""
+def animate(clips, fps=25):
+    """Returns a player of clips side by side, for Jupyter (`IPython.display.HTML`), at their speed; long ones skip frames, and
+    one that ends earlier stands still. clips: [(title, frames `(T, F)`, layout), ...]."""
     from IPython.display import HTML
     from matplotlib.animation import FuncAnimation
 
-    points, blocks = _points(frames, layout)
-    limits = _limits(points, blocks)
-    step = -(-len(points) // PLAYED_FRAMES)
-    figure, axes = plt.subplots(figsize=(4, 4), dpi=PLAYER_DPI)  # a layout worked out anew each frame would be slow
+    drawn = [(title, *_points(frames, layout)) for title, frames, layout in clips]
+    limits = [_limits(points, blocks) for _, points, blocks in drawn]
+    longest = max(len(points) for _, points, _ in drawn)
+    step = -(-longest // PLAYED_FRAMES)
+    size = (4 * len(drawn), 4)  # a layout worked out anew each frame would be slow
+    figure, panels = plt.subplots(1, len(drawn), figsize=size, dpi=PLAYER_DPI, squeeze=False)
     plt.close(figure)
 
     def show(moment):
-        axes.clear()
-        _draw(axes, points[moment], blocks, limits)
-        axes.set_title(f"frame {moment + 1} of {len(points)}")
+        for axes, (title, points, blocks), limit in zip(panels[0], drawn, limits, strict=True):
+            axes.clear()
+            frame = min(moment, len(points) - 1)
+            _draw(axes, points[frame], blocks, limit)
+            axes.set_title(f"{title}\n" * bool(title) + f"frame {frame + 1} of {len(points)}", parse_math=False)
 
-    film = FuncAnimation(figure, show, frames=range(0, len(points), step), init_func=lambda: None)
+    film = FuncAnimation(figure, show, frames=range(0, longest, step), init_func=lambda: None)
     html = re.sub(r"<link[^>]+>", "", film.to_jshtml(fps=fps / step))
     return HTML(re.sub(r'<i class="fa fa-([^"]+)"></i>', lambda icon: PLAYER_SIGNS.get(icon[1], icon[0]), html))
 
@@ -231,26 +236,6 @@ def _by_epoch(figure, axes):
 def _some(items):
     """At most ANNOTATED_POINTS of `items`, evenly spaced."""
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, ANNOTATED_POINTS).astype(int))] if len(items) else []
-
-
-def confusion(matrix, classes):
-    """The confusion matrix: rows true, columns predicted, colour by the share of the row. matrix: `(C, C)` counts."""
-    matrix, count = np.asarray(matrix), len(classes)
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = min(max(4.5, 0.26 * count), 9)
-    title = f"Confusion of {count} glosses: {np.trace(matrix):,} of {matrix.sum():,} right"
-    numbers = "" if count <= NAMED_BARS else ", by its number"
-    figure, axes = _axes(title, "predicted gloss" + numbers, "true gloss" + numbers, size=(side + 1.2, side), grid=None)
-    image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-    figure.colorbar(image, label="share of the true gloss's clips (%)", shrink=0.8)
-    if count <= NAMED_BARS:
-        axes.set_xticks(range(count), classes, rotation=60, ha="right", rotation_mode="anchor", parse_math=False)
-        axes.set_yticks(range(count), classes, parse_math=False)
-    if count <= COUNTED_CLASSES:
-        for row, column in np.argwhere(matrix):
-            colour = "white" if share[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=colour, fontsize=8)
-    return figure
 
 
 def compare_accuracy(rows):

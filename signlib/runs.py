@@ -99,6 +99,10 @@ class Run:
             **more,
         )
 
+    def count_test(self):
+        """Counts in run.json that the test clips are read, before they are."""
+        self.write(test_reads=self.state.get("test_reads", 0) + 1)
+
     def finish(self, metrics):
         """Writes the end of the run, and prints the warnings again. metrics: {name: value}."""
         self.write(

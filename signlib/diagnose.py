@@ -1,0 +1,158 @@
+"""What is wrong with a run, and what to set: rules over its history, its predictions and its data."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from signlib.evaluate import accuracy_interval, top_k
+
+RISE = 0.2  # of ln(classes): a training loss that rises by more from one epoch to the next is unstable
+GAP = 0.2  # between training and validation accuracy, from which it is overfitting rather than chance
+LOW = 0.6  # accuracy on the clips learnt from, below which a model has not learnt them
+FLAT = 0.02  # of its best value: a loss that changed less in its last quarter has come to rest
+COLLAPSED = 0.5  # of all clips read as one gloss
+WIDE = 0.1  # half width of an accuracy's interval, beyond which the best epoch is chosen by chance
+
+
+@dataclass(frozen=True)
+class Finding:
+    """problem: in a word or two; evidence: what was seen, with numbers; advice: what to set or look at."""
+
+    problem: str
+    evidence: str
+    advice: str
+
+    def __str__(self):
+        return f"{self.problem.upper()}\n  seen:  {self.evidence}\n  do:    {self.advice}"
+
+
+def diagnose(run, judged=None):
+    """Returns the list of `Finding` of a run, gravest first; empty where nothing was found.
+
+    run: run.json as a dict, as `read_run` returns it; of a run that failed or died, what there is. judged: its `Predictions`.
+    """
+    history = {name: np.array(values, float) for name, values in (run.get("history") or {}).items()}
+    found = [*_labels(run, history), *_start(run), *_memory(run), *_unstable(run, history)]
+    if judged is not None:
+        found += [*_collapsed(judged), *_small(judged)]
+    if not any(finding.problem in ("unstable", "labels") for finding in found):
+        found += _fit(run, history)
+    return found
+
+
+def _labels(run, history):
+    for name, values in history.items():
+        low, high = (0, 1) if "accuracy" in name else (0, math.inf)
+        if (odd := np.flatnonzero((values < low) | (values > high))).size and "learning_rate" not in name:
+            yield Finding(
+                "labels",
+                f"{name} was {values[odd[0]]:.4g} in epoch {odd[0] + 1} ({odd.size} of {len(values)} epochs), "
+                f"and cannot be {'outside 0 to 1' if high == 1 else 'below 0'}",
+                "labels and loss do not match: categorical cross-entropy with one-hot labels, as build_model and "
+                "KeypointGenerator have it. On a Mac, set DEVICE to cpu",
+            )
+            return
+
+
+def _start(run):
+    start, classes = run.get("start_loss"), run.get("classes") or []
+    start = float("nan") if start is None else float(start)
+    expected = math.log(max(len(classes), 2))
+    if not math.isnan(start) and not 0.5 * expected < start < 2 * expected:
+        yield Finding(
+            "start loss",
+            f"the loss began at {start:.3g}; guessing among {len(classes)} glosses gives ln({len(classes)}) = {expected:.3g}",
+            "see that the features are normalised (NORMALISE = 'body'), and that the labels are those of the clips",
+        )
+
+
+def _memory(run):
+    reason = str(run.get("reason", ""))
+    if any(text in reason for text in ("memory", "SIGKILL", "ended without saying how")):
+        size = run.get("parameters", {}).get("BATCH_SIZE", 32)
+        smaller = 16 if size > 16 else 8
+        yield Finding(
+            "memory",
+            f"the run ended so: {reason}",
+            f"set BATCH_SIZE to {smaller}{', then to 8' * (smaller == 16)}, or CACHE_MB to 256; go on with RESUME for CACHE_MB",
+        )
+
+
+def _unstable(run, history):
+    loss, classes = history.get("loss", np.array([])), len(run.get("classes") or [2, 2])
+    rises = np.flatnonzero(np.diff(loss) > RISE * math.log(max(classes, 2))) + 2
+    broken = [name for name, values in history.items() if not np.isfinite(values).all()]
+    if run.get("status") == "diverged" or broken or len(rises):
+        rate = run.get("parameters", {}).get("LEARNING_RATE", 3e-4)
+        slower = next((value for value in (1e-4, 5e-5) if value < 0.99 * rate), rate / 2)
+        if run.get("status") == "diverged" or broken:
+            seen = run.get("reason") or f"{', '.join(broken)} was not finite"
+        else:
+            seen = f"the training loss rose by more than {RISE:g} ln(glosses) in epoch {', '.join(map(str, rises[:5]))}"
+        then = ", then to 5e-5" if slower == 1e-4 else ""
+        yield Finding("unstable", seen, f"set LEARNING_RATE to {slower:g}{then} (it was {rate:g}); CLIP_NORM smaller than 1")
+
+
+def _collapsed(judged):
+    count = np.bincount(judged.predicted, minlength=len(judged.classes))
+    most, n = count.argmax(), len(judged.labels)
+    true = (judged.labels == most).mean()
+    if count[most] > COLLAPSED * n and count[most] / n > 2 * true:
+        yield Finding(
+            "collapsed",
+            f"{count[most]} of {n} validation clips are read as {judged.classes[most]!r}, which {true:.0%} of them are",
+            "see in 1_audit.ipynb how many clips each gloss has (CLASS_WEIGHTS = True makes rare ones count), then lower "
+            "LEARNING_RATE and DROPOUT_RATE",
+        )
+
+
+def _small(judged):
+    _, low, high = accuracy_interval(top_k(judged.probabilities, judged.labels))  # over clips: all epochs see the same
+    n = len(judged.labels)
+    if (high - low) / 2 > WIDE:
+        yield Finding(
+            "validation too small",
+            f"{n} clips: the accuracy lies anywhere between {low:.0%} and {high:.0%}, one clip is {1 / n:.1%}",
+            "the best epoch is chosen by chance: MONITOR = 'val_loss', a larger VALIDATION_SPLIT, more clips, or the mean of "
+            "several SEEDs",
+        )
+
+
+def _fit(run, history):
+    """Plateau, overfitting, underfitting: of histories that are in order."""
+    loss, accuracy, judged = (history.get(name, np.array([])) for name in ("loss", "accuracy", "val_accuracy"))
+    best = int(run.get("best_epoch") or 0)
+    if not best or len(loss) < 2:
+        return
+    parameters, learnt, shown = run.get("parameters", {}), accuracy[best - 1], judged[best - 1]
+    quarter = max(len(loss) // 4, 1)
+    falling = loss[-quarter - 1] - loss[-1] > FLAT * abs(loss[-quarter - 1])
+    early = "has not improved" in str(run.get("reason", ""))
+    if early and best <= 5 and falling:
+        patience = parameters.get("PATIENCE", 15)
+        yield Finding(
+            "plateau",
+            f"{run['reason']} after its best in epoch {best}, while the training loss still fell ({loss[best - 1]:.3g} to "
+            f"{loss[-1]:.3g})",
+            f"set PATIENCE to {2 * patience}; if it stays so, LEARNING_RATE to 1e-4",
+        )
+    if learnt - shown > GAP:
+        advice = ["AUGMENT = True"] * (not parameters.get("AUGMENT", True)) + ["MIXUP = 0.2"] * (not parameters.get("MIXUP"))
+        advice += ["a higher DROPOUT_RATE", "WEIGHT_DECAY", "python train.py --recipe accurate"]
+        yield Finding(
+            "overfitting",
+            f"in the best epoch, {best}, {learnt:.0%} of the training clips were right and {shown:.0%} of those for validation",
+            f"more clips help most; then {', '.join(advice)}",
+        )
+    elif learnt < LOW and learnt - shown < GAP / 2:
+        if falling:
+            done, more = "it was still falling at the end", "more EPOCHS" + (" (and PATIENCE)" if early else "")
+        else:
+            done, more = "it had come to rest", "a higher LEARNING_RATE, a lower DROPOUT_RATE"
+        yield Finding(
+            "underfitting",
+            f"only {learnt:.0%} of the clips it learns from are right in epoch {best} (training loss {loss[best - 1]:.3g}; "
+            f"{done})",
+            f"{more}, or ARCHITECTURE = 'conv_transformer'",
+        )

@@ -1,0 +1,91 @@
+"""How much of an accuracy is leakage: `three_numbers`, from run folders alone."""
+
+import shlex
+
+from signlib import project
+from signlib.evaluate import top_k
+from signlib.parameters import CHANGEABLE
+from signlib.predictions import read_predictions
+from signlib.runs import read_state
+
+RECIPE_KEPT = CHANGEABLE - {"EPOCHS", "PATIENCE"} | {"SPLIT", "VALIDATION_SPLIT"}  # in which runs of one recipe may differ
+
+
+def three_numbers(folder, run, test=False, runs="runs"):
+    """Returns (DataFrame, text): the accuracy on the run's own split; without the clips of recordings that were learnt from;
+    and on signers who were not, from the same recipe trained again. Columns: number, accuracy, low, high, clips, note. The
+    text says which to believe.
+
+    folder, run: as `read_run` returns them. test: of the test clips, as far as the run has read them, instead of those of
+    validation; the third is always of validation. runs: where to look for the run that divides signers.
+    """
+    import pandas as pd
+
+    own = read_predictions(folder / ("predictions_test.npz" if test else "predictions.npz"))
+    split, which = run["parameters"]["SPLIT"], "test" if test else "validation"
+    rows = [(f"{split} split, {which}", own, _met(own))]
+    learnt = int(own.learnt.sum())
+    left = f"without {learnt} clips whose recordings were learnt from" if learnt else "no clip's recording was learnt from"
+    rows.append(("without duplicates", own if not learnt else own.take(~own.learnt) if not own.learnt.all() else None, left))
+    if split == "signer":
+        rows.append(("signer-disjoint", own if not test else None, "this run's own split"))
+    elif twin := _signer_run(run, runs):
+        rows.append(("signer-disjoint", read_predictions(twin / "predictions.npz"), f"trained again: {twin.name}"))
+    elif not (own.signers != "").any():
+        rows.append(("signer-disjoint", None, "not available: the labels name no signer"))
+    else:
+        rows.append(("signer-disjoint", None, f"not there yet: {command(run['parameters'], SPLIT='signer')}"))
+    table = []
+    for name, judged, note in rows:
+        known = judged is not None and len(judged.labels)
+        share = judged.interval(top_k(judged.probabilities, judged.labels)) if known else (None, None, None)
+        table.append((name, *share, len(judged.labels) if known else 0, note))
+    table = pd.DataFrame(table, columns=["number", "accuracy", "low", "high", "clips", "note"])
+    return table, _believe(table)
+
+
+def command(parameters, **changed):
+    """Returns the command line that trains with these parameters of a run, some of them changed."""
+    place = {"RUN_DIR", "RESUME", "MODELS_DIR", "FALLBACK_DIR"}
+    words = []
+    for name, (default, _) in project.notebook_parameters().items():
+        value = (parameters | changed).get(name, default)
+        if value == default or name in place:
+            continue
+        flag = "--" + name.lower().replace("_", "-")
+        words += [flag.replace("--", "--no-", 1) if value is False else flag] + [str(value)] * (not isinstance(value, bool))
+    return shlex.join(["python", "train.py", *words])
+
+
+def _met(judged):
+    if not (judged.signers != "").any():
+        return "who signs is not known"
+    return f"{judged.met.mean():.0%} of the clips are of signers who were learnt from"
+
+
+def _signer_run(run, runs):
+    """The folder of the latest finished run of the same data and recipe that divides signers, or None."""
+    for path in sorted(project.project_path(runs).glob("*/predictions.npz"), reverse=True):
+        other = read_state(path.parent) or {}
+        given, wanted = other.get("parameters"), run["parameters"]
+        if (
+            isinstance(given, dict)
+            and given.get("SPLIT") == "signer"
+            and other.get("status") == "finished"
+            and other.get("data_fingerprint") == run["data_fingerprint"]
+            and all(given.get(name) == value for name, value in wanted.items() if name not in RECIPE_KEPT)
+        ):
+            return path.parent
+    return None
+
+
+def _believe(table):
+    _, second, third = table.accuracy
+    if third == third and third is not None:
+        return f"Believe the third, {third:.1%}, for people the model has never seen; the second for those it learnt from."
+    if second == second and second is not None:
+        return (
+            f"Believe the second, {second:.1%}, for people who are in the training clips; of others nothing is known, "
+            "and they are usually recognised less well."
+        )
+    return "Believe none of them: every clip that judges was learnt from, too."
