@@ -6,7 +6,8 @@ import numpy as np
 
 from signlib.errors import InputError
 from signlib.landmarks import mirror_permutation
-from signlib.preprocess import MIDDLE, resample
+from signlib.points import resample
+from signlib.preprocess import MIDDLE
 
 # Beyond these a clip would run backwards, be turned inside out, or vanish.
 LARGEST = {

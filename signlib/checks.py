@@ -9,7 +9,7 @@ import numpy as np
 from signlib.agreement import astray, better_order, mirrored, order_name
 from signlib.errors import InputError
 from signlib.landmarks import HAND_EDGES, LAYOUTS, LEFT_SHOULDER, RIGHT_SHOULDER
-from signlib.preprocess import vector_lengths
+from signlib.points import vector_lengths
 
 NEVER = math.inf  # a limit that no value reaches
 

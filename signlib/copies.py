@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from signlib.preprocess import resample
+from signlib.points import resample
 
 # What is kept of a clip: of each hand the wrist, four finger tips, two knuckles; of the pose shoulders, elbows, wrists and
 # nose. Both of a left-right pair are in it, so that a sketch can be mirrored.

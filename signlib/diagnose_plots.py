@@ -20,7 +20,8 @@ def run_curves(runs, metric="loss", log=False):
     figure, axes = _axes(f"{names[metric].split(' (')[0].capitalize()} by epoch", "epoch", names[metric] + " (log scale)" * log)
     scale = 100 if metric == "accuracy" else 1
     for number, (run, history) in enumerate(runs.items()):
-        colour, shown = RUN_COLOURS[number % len(RUN_COLOURS)], clamp_history(history)
+        colour, sides = RUN_COLOURS[number % len(RUN_COLOURS)], (metric, "val_" + metric)
+        shown = clamp_history({name: history[name] for name in sides if name in history})
         for name, style in ((metric, ":"), ("val_" + metric, "-")):
             if name not in shown:
                 continue

@@ -6,6 +6,7 @@ import numpy as np
 
 from signlib.errors import InputError
 from signlib.landmarks import LEFT_SHOULDER, RIGHT_SHOULDER, columns, select_landmarks
+from signlib.points import around, interpolate, medians, resample, steps, vector_lengths
 
 EPSILON = 1e-3  # no scale is smaller (the notes' "robust normalization"); image coordinates are of the order of 1
 FARTHEST = 1e9  # no picture has coordinates beyond it; squares and sums of smaller ones stay within float32
@@ -173,7 +174,7 @@ class Preprocessor:
             start, frames = np.cumsum(frames) - frames, np.where(longer, len(each), frames)
             clip = np.repeat(np.arange(len(clips)), frames)
             points = resample(points, moments, start[clip])
-            before, after = _around(moments, start[clip])
+            before, after = around(moments, start[clip])
             seen = seen[before] | seen[after]
 
         rows, column = np.empty((len(points), self._width + len(self.blocks) + 1), np.float32), 0
@@ -198,9 +199,9 @@ class Preprocessor:
         if "depth" in self._kinds:
             values["depth"] = [np.clip((points[:, :, 2] - centre[clip, 2:]) / scale[clip, None], -LIMIT, LIMIT)]
         if "velocity" in self._kinds or "acceleration" in self._kinds:
-            values["velocity"] = [velocity := GAIN * _steps(position, start)]
+            values["velocity"] = [velocity := GAIN * steps(position, start)]
         if "acceleration" in self._kinds:
-            values["acceleration"] = [_steps(velocity, start)]
+            values["acceleration"] = [steps(velocity, start)]
         for hand, size in zip(self._hands, sizes, strict=True):
             place, hand = points[:, hand.start, :2], points[:, hand].reshape(len(points), -1)
             values["place"].append(np.clip(GAIN * (place - MIDDLE), -LIMIT, LIMIT))
@@ -237,7 +238,7 @@ class Preprocessor:
             both = seen[:, self._shoulders].all(axis=1)
             left, right = points[both, self._shoulders[0], :2], points[both, self._shoulders[1], :2]
             measured = np.column_stack([(left + right) / 2, np.hypot(*(left - right).T)])
-            shoulders = _medians(measured, clip[both], len(shoulders))
+            shoulders = medians(measured, clip[both], len(shoulders))
         centre, scale = shoulders[:, :2], shoulders[:, 2]
         for i in np.flatnonzero(np.isnan(scale)):
             centre[i], scale[i] = self._cloud(points[clip == i], seen[clip == i])
@@ -260,77 +261,9 @@ def check_kinds(kinds):
     return tuple(kind for kind in KINDS if kind in named)
 
 
-def interpolate(points, clip):
-    """Puts each point of `(F, P, 3)` that is missing on the line from where it was to where it will be, at the ends of its
-    clip where it is next seen; NaN stays where it is never seen. clip: `(F,)`, of which clip each frame is."""
-    lost = np.isnan(points[:, :, 0])
-    # Neighbours that are lost in the same frames, such as all of a hand, are filled at once.
-    first = np.flatnonzero(np.append(True, (lost[:, 1:] != lost[:, :-1]).any(axis=0)))
-    for a, b in zip(first, [*first[1:], lost.shape[1]], strict=True):
-        some = slice(a, b)
-        at, there = np.flatnonzero(lost[:, a]), np.flatnonzero(~lost[:, a])
-        if not (len(at) and len(there)):
-            continue
-        following = np.searchsorted(there, at)
-        before, after = there[np.maximum(following - 1, 0)], there[np.minimum(following, len(there) - 1)]
-        before_own, after_own = clip[before] == clip[at], clip[after] == clip[at]
-        before, after = np.where(before_own, before, after), np.where(after_own, after, before)
-        known = before_own | after_own
-        at, before, after = at[known], before[known], after[known]
-        share = np.clip((at - before) / np.maximum(after - before, 1), 0, 1).astype(points.dtype)[:, None, None]
-        own = points[:, some]
-        own[at] = own[before] * (1 - share) + own[after] * share
-
-
 def _sizes(hand, seen, clip):
     """How far the middle finger's knuckle is from the wrist of a hand `(F, 21, 3)`, for each clip the median over the frames
     that show both, `(B,)`; NaN without any."""
     both = seen[:, WRIST] & seen[:, KNUCKLE]
     lengths = vector_lengths(hand[both, KNUCKLE] - hand[both, WRIST])
-    return np.maximum(_medians(lengths[:, None], clip[both], clip[-1] + 1)[:, 0], EPSILON)
-
-
-def _steps(values, start):
-    """What values `(F, N)` changed by since the frame before; 0 in the frames `start`, the first of each clip."""
-    steps = np.empty_like(values)
-    np.subtract(values[1:], values[:-1], out=steps[1:])
-    steps[start] = 0
-    return steps
-
-
-def vector_lengths(vectors):
-    """Returns the lengths `(...)` of vectors `(..., 3)`; `np.linalg.norm` over the last axis takes four times as long."""
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    return np.sqrt(x * x + y * y + z * z)
-
-
-def _medians(values, clip, clips):
-    """The medians `(clips, N)` of finite values `(F, N)` over the rows of each clip; NaN for a clip without rows."""
-    count, every = np.bincount(clip, minlength=clips), np.arange(clips)
-    table = np.full((clips, values.shape[1], count.max(initial=1)), np.inf, np.float32)
-    table[clip, :, np.arange(len(clip)) - (np.cumsum(count) - count)[clip]] = values
-    table.sort(axis=2)
-    medians = (table[every, :, np.maximum(count - 1, 0) // 2] + table[every, :, count // 2]) / 2
-    medians[count == 0] = np.nan
-    return medians
-
-
-def _around(moments, start):
-    return start + np.floor(moments).astype(int), start + np.ceil(moments).astype(int)
-
-
-def resample(points, moments, start=0):
-    """Returns `(len(moments), P, C)`: points `(T, P, C)` at `moments` (in frames since `start`, fractions allowed), linear in
-    between; where only one of the two frames has the point, that one; NaN where neither has it."""
-    before, after = _around(moments, start)
-    share = (moments - np.floor(moments)).astype(points.dtype)[:, None, None]
-    mixed, other = points[before], points[after]
-    mixed *= 1 - share
-    other *= share
-    mixed += other
-    lost = np.isnan(points[:, :, 0])
-    # `np.nonzero` of two dimensions takes eight times as long.
-    at, which = np.divmod(np.flatnonzero(lost[before] != lost[after]), points.shape[1])
-    if len(at):
-        mixed[at, which] = points[np.where(lost[before[at], which], after[at], before[at]), which]
-    return mixed
+    return np.maximum(medians(lengths[:, None], clip[both], clip[-1] + 1)[:, 0], EPSILON)

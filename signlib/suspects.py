@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from signlib.preprocess import Preprocessor, resample
+from signlib.points import resample
+from signlib.preprocess import Preprocessor
 
 MOMENTS = 16  # of a clip, evenly spaced, so that clips of any length are comparable
 NEIGHBOURS = 10  # with labels exchanged at random in webcam13, 6 of 10 find 99 % of them and flag 0.5 % of the others

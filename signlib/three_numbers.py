@@ -8,6 +8,7 @@ from signlib.parameters import CHANGEABLE
 from signlib.predictions import read_predictions
 from signlib.runs import read_state
 
+UNKNOWN = "who signs is not known"
 RECIPE_KEPT = CHANGEABLE - {"EPOCHS", "PATIENCE"} | {"SPLIT", "VALIDATION_SPLIT"}  # in which runs of one recipe may differ
 
 
@@ -59,7 +60,7 @@ def command(parameters, **changed):
 
 def _met(judged):
     if not (judged.signers != "").any():
-        return "who signs is not known"
+        return UNKNOWN
     return f"{judged.met.mean():.0%} of the clips are of signers who were learnt from"
 
 
@@ -83,6 +84,8 @@ def _believe(table):
     _, second, third = table.accuracy
     if third == third and third is not None:
         return f"Believe the third, {third:.1%}, for people the model has never seen; the second for those it learnt from."
+    if second == second and second is not None and table.note[0] == UNKNOWN:
+        return f"Believe the second, {second:.1%}, for clips like these; of people who are not in them nothing is known."
     if second == second and second is not None:
         return (
             f"Believe the second, {second:.1%}, for people who are in the training clips; of others nothing is known, "

@@ -159,3 +159,24 @@ def flip():
 def given():
     """The training notebook's parameters with their defaults."""
     return {name: default for name, (default, _) in project.notebook_parameters().items()}
+
+
+@pytest.fixture
+def shown():
+    """The function `shown(first cell, cells)`: runs the cells in one kernel and returns, for the moment after each of them,
+    the outputs of the first as [{kind: content}, ...]."""
+
+    import nbclient
+    import nbformat
+
+    def run(*cells):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        client = nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(project.ROOT)}})
+        moments = []
+        with client.setup_kernel():
+            for index, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, index)
+                moments.append([dict(output.data) for output in notebook.cells[0].outputs])
+        return moments
+
+    return run

@@ -8,7 +8,7 @@ import pytest
 from signlib import Augment, InputError
 from signlib.augment import LARGEST
 from signlib.landmarks import mirror_permutation, select_landmarks
-from signlib.preprocess import resample
+from signlib.points import resample
 
 MIDDLE = np.float32([0.5, 0.5, 0])  # of the picture, which it is turned and stretched about
 SEEDS = range(8)

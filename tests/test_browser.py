@@ -1,31 +1,11 @@
 """signlib.browser: what stands below the cell, in a real kernel; the widgets are set as a hand would set them."""
 
-import nbclient
-import nbformat
 import pytest
 
-from signlib import InputError, load_clips, project
+from signlib import InputError, load_clips
 from signlib.browser import browse
 
 BEGIN = "import signlib\nfrom signlib.browser import browse\nclips = signlib.load_clips({!r})\nbrowser = browse(clips, {!r})"
-
-
-@pytest.fixture
-def shown(tmp_path):
-    """The function `shown(first cell, cells)`: runs the cells in one kernel and returns, for the moment after each of them,
-    the outputs of the first as [{kind: content}, ...]."""
-
-    def run(*cells):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        client = nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(project.ROOT)}})
-        moments = []
-        with client.setup_kernel():
-            for index, cell in enumerate(notebook.cells):
-                client.execute_cell(cell, index)
-                moments.append([dict(output.data) for output in notebook.cells[0].outputs])
-        return moments
-
-    return run
 
 
 def test_choosing_a_gloss_or_a_clip_draws_it_and_play_adds_the_player(shown, tmp_path, write_clips):

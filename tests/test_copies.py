@@ -10,7 +10,7 @@ import pytest
 import signlib
 from signlib.copies import find_copies, sketch
 from signlib.landmarks import LAYOUTS, mirror_permutation
-from signlib.preprocess import resample
+from signlib.points import resample
 from signlib.project import ROOT
 
 WORDS, TAKES = 8, 3

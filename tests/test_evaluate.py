@@ -15,10 +15,10 @@ def test_top_k_counts_a_tie_against_the_model():
     assert not evaluate.top_k(np.full((3, 3), np.nan), labels).any()
 
 
-def test_the_interval_is_wilsons():
-    # 8 of 10: 0.4902 to 0.9433 (Newcombe 1998, Statistics in Medicine 17:857, method 3)
-    value, low, high = evaluate.accuracy_interval(np.arange(10) < 8)
-    assert (value, round(low, 4), round(high, 4)) == (0.8, 0.4902, 0.9433)
+def test_where_all_or_none_are_right_the_interval_is_wilsons():
+    # 0 of 20: 0 to 0.1611 (Newcombe 1998, Statistics in Medicine 17:857, table I, method 3)
+    value, low, high = evaluate.accuracy_interval(np.arange(20) < 0)
+    assert (value, low, round(high, 4)) == (0, 0, 0.1611)
     for n in (1, 7, 60):
         for right in (0, n):
             value, low, high = evaluate.accuracy_interval(np.arange(n) < right)
@@ -104,3 +104,42 @@ def test_baselines_and_predictions_over_real_batches(tmp_path, write_clips):
     probabilities = evaluate.predict(model, batches)
     everything = np.stack([p(clip.read(), clip.layout) for clip in clips])
     np.testing.assert_allclose(probabilities, model.predict_on_batch(everything), atol=1e-6)
+
+
+def test_clips_of_one_signer_or_one_recording_are_one_unit():
+    signers = np.array(["ann", "ann", "bob", "", "", "", "cy"])
+    recordings = np.array([-1, 4, 4, 7, 7, -1, -1])
+    units = evaluate.units_of(signers, recordings)
+    assert len(set(units)) == 4  # ann with bob by one recording; the pair of unknown signer; the other unknown one; cy
+    assert units[0] == units[1] == units[2] and units[3] == units[4] and len({units[0], units[3], units[5], units[6]}) == 4
+    assert evaluate.units_of(np.full(3, ""), np.full(3, -1)).tolist() == [0, 1, 2]
+
+
+def test_the_bootstrap_over_clips_is_near_the_exact_interval():
+    correct = np.arange(400) < 280
+    value, low, high = evaluate.accuracy_interval(correct)
+    assert value == 0.7
+    half = 1.96 * np.sqrt(0.7 * 0.3 / 400)
+    assert (low, high) == pytest.approx((0.7 - half, 0.7 + half), abs=0.005)
+
+
+def test_clips_that_depend_on_each_other_make_the_interval_as_wide_as_there_are_units():
+    correct = np.repeat(np.arange(20) < 14, 20)  # 20 signers of 20 clips, each all right or all wrong
+    _, low, high = evaluate.accuracy_interval(correct, np.repeat(np.arange(20), 20))
+    _, few_low, few_high = evaluate.accuracy_interval(np.arange(20) < 14)
+    assert (low, high) == pytest.approx((few_low, few_high), abs=0.03)
+    assert high - low > 3 * np.diff(evaluate.accuracy_interval(correct)[1:]).item()
+    assert evaluate.accuracy_interval(np.arange(9) < 5, np.zeros(9))[1:] == pytest.approx((0.1, 0.9), abs=0.1)  # one signer
+
+
+def test_macro_f1_is_scikit_learns_over_the_glosses_that_have_clips():
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.integers(0, 6, 90), rng.integers(0, 8, 90)  # 6 and 7 are read, and never signed
+    right = rng.random(90) < 0.6
+    predicted[right] = labels[right]
+    value, low, high = evaluate.macro_f1(labels, predicted, 8)
+    assert value == pytest.approx(f1_score(labels, predicted, labels=range(6), average="macro"))
+    assert low < value < high
+    assert evaluate.macro_f1(labels, labels, 8)[0] == 1 and 0.9 < evaluate.macro_f1(labels, labels, 8)[1] < 1

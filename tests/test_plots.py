@@ -1,5 +1,7 @@
 """signlib.plots: what a reader must find in each figure."""
 
+import base64
+import io
 import re
 
 import matplotlib
@@ -97,13 +99,23 @@ def test_skeleton_of_one_missing_point_and_of_nothing(draw, make_frames):
 
 def test_animate_is_a_small_player_of_the_whole_clip(make_frames):
     pytest.importorskip("IPython")
-    player = plots.animate(make_frames(61), "1629", fps=25)
+    player = plots.animate([("", make_frames(61), "1629")], fps=25)
     frames = re.findall(r'frames\[\d+\] = "data:image/png', player.data)
     assert len(frames) == 31  # every other one
     assert len(player.data) < 1.6e6  # these faces are noise; of real clips it is half of that
     assert plt.get_fignums() == []
     milliseconds = float(re.search(r"new Animation\(frames, img_id, slider_id, (\d+)", player.data).group(1))
     assert milliseconds * len(frames) == pytest.approx(1000 * 61 / 25, rel=0.05)  # as long as the clip
+
+
+def test_animate_plays_clips_side_by_side_until_the_longest_ends(make_frames):
+    pytest.importorskip("IPython")
+    hands = [("$a", make_frames(8)[:, :126], "126"), ("b", make_frames(3)[:, :126], "126")]
+    one, both = (plots.animate(clips, fps=25) for clips in (hands[:1], hands))
+    pictures = [re.findall(r'frames\[\d+\] = "data:image/png;base64,([^"]+)', player.data) for player in (one, both)]
+    assert [len(found) for found in pictures] == [8, 8] and plt.get_fignums() == []
+    widths = [plt.imread(io.BytesIO(base64.b64decode(found[0]))).shape[1] for found in pictures]
+    assert widths[1] == 2 * widths[0]
 
 
 def test_loss_curves_mark_what_cannot_be_drawn(draw):
@@ -150,24 +162,6 @@ def test_accuracy_curves_without_and_with_many_clamped_points(draw):
     assert "clamped (100)" in texts
     assert {"-1 %", "-100 %"} <= set(texts)  # the first and the last; not all of them over each other
     assert sum(bool(re.fullmatch(r"-\d+ %", text)) for text in texts) <= 10
-
-
-def test_confusion_is_read_row_by_row(draw):
-    matrix = np.array([[8, 2, 0], [1, 2, 1], [0, 0, 0]])
-    figure = plots.confusion(matrix, ["book", "drink", "apple"])
-    texts = draw(figure)
-    assert "Confusion of 3 glosses: 10 of 14 right" in texts
-    assert {"8", "2", "1", "book", "drink", "apple", "predicted gloss", "true gloss"} <= set(texts)
-    shown = figure.axes[0].images[0].get_array()
-    np.testing.assert_allclose(shown, [[80, 20, 0], [25, 50, 25], [0, 0, 0]])
-
-
-def test_confusion_of_many_glosses_leaves_out_what_cannot_be_read(draw):
-    names = [f"gloss{i}" for i in range(300)]
-    thirty = draw(plots.confusion(77 * np.eye(30, dtype=int), names[:30]))
-    assert "gloss29" in thirty
-    assert "77" not in thirty
-    assert not any(text.startswith("gloss") for text in draw(plots.confusion(np.eye(300, dtype=int), names)))
 
 
 def test_compare_accuracy_draws_the_interval_of_each(draw):

@@ -8,7 +8,8 @@ import pytest
 
 from signlib import InputError, Preprocessor
 from signlib.landmarks import EYES, LAYOUTS, LIPS, UPPER_BODY
-from signlib.preprocess import KINDS, interpolate, resample
+from signlib.points import interpolate, resample
+from signlib.preprocess import KINDS
 
 SEEDS = range(4)
 EVERYTHING = "+".join(KINDS)

@@ -84,7 +84,7 @@ def test_the_log_and_the_best_model(setting, tmp_path, capsys):
     table = log[1:-1]
     assert len(table) == 7 and len({len(line.rstrip(" *")) for line in table}) == 1  # a head and 6 aligned lines
     assert all(" %" in line for line in table[1:]) and "val accuracy" in table[0] and "ETA" in table[0]
-    assert result.status == "finished" and [len(v) for v in result.history.values()] == [6] * 4
+    assert result.status == "finished" and [len(v) for v in result.history.values()] == [6] * 5
     best = int(np.argmin(result.history["val_loss"]))
     assert (result.best_epoch, result.best_value) == (best + 1, result.history["val_loss"][best])
     loaded = signlib.load_model(tmp_path / "run" / "model.h5")

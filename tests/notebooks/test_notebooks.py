@@ -97,11 +97,37 @@ def test_standard_error_is_quiet(trained):
     assert trained[0].stderr == ""
 
 
-def test_diagnose_reads_the_run_alone(trained, tmp_path):
+def test_diagnose_says_what_is_wrong_and_how_good_it_is(trained, tmp_path):
     done = papermill("3_diagnose.ipynb", tmp_path / "out.ipynb", RUN=trained[1] / "run")
     assert done.returncode == 0, done.stderr
     text, kinds = outputs(tmp_path / "out.ipynb")
-    assert "finished" in text and "read as" in text and kinds.count("image/png") == 3
+    parts = (
+        "finished",
+        "VALIDATION TOO SMALL",
+        "nearest neighbour",
+        "were read 0 times",
+        "Believe",
+        "temperature",
+        "confusion",
+    )
+    assert [part for part in (*parts, "not run: set CONTROLS = True") if part not in text] == []
+    # Loss, accuracy, learning rate; the rows; reliability, coverage; confusions, worst pairs; a pair's clips.
+    assert kinds.count("image/png") == 9
+
+
+def test_the_test_clips_are_read_when_asked_and_each_time_is_counted(trained, sample, tmp_path):
+    assert "12 test clips, not read" in trained[0].stdout and not (trained[1] / "run/predictions_test.npz").exists()
+    run = shutil.copytree(trained[1] / "run", tmp_path / "run")
+    for count in (1, 2):
+        done = train("--resume", run, "--evaluate-test", "--models-dir", tmp_path / "models")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "12 of 12 test clips have a gloss that was learnt" in done.stdout
+        assert json.loads((run / "run.json").read_text())["test_reads"] == count
+    tested = signlib.read_predictions(run / "predictions_test.npz")
+    marked = [clip.video_id for clip in signlib.load_clips(sample) if clip.split == "test"]
+    assert sorted(tested.video_ids) == sorted(marked)
+    before, after = (json.loads((place / "run.json").read_text())["metrics"] for place in (trained[1] / "run", run))
+    assert before == after  # what runs are ranked by
 
 
 def test_audit_shows_the_data_and_what_is_wrong_with_it_and_saves_it_for_training(tmp_path, write_clips, make_frames):
