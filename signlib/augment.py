@@ -49,14 +49,14 @@ class Augment:
         """Returns a changed copy of points `(T, P, 3)`, NaN = missing; T' is at least 2."""
         return self.each([points], [rng])[0]
 
-    def each(self, clips, rngs):
+    def each(self, clips, rngs, most=np.inf):
         """Returns a changed copy of each of the clips' points, each the same as alone with its rng: together they take NumPy
-        a third of the time."""
+        a third of the time. most: frames that a copy has, at most; a longer one would only be resampled once more."""
         if self.mirror and (odd := [clip for clip in clips if clip.shape[1] != len(self.landmarks)]):
             raise InputError(f"{len(self.landmarks)} landmarks of {odd[0].shape[1]} points; expected Preprocessor.selected")
         draws = np.array([rng.uniform(-1, 1, 13) for rng in rngs]).T
         mirrored, affine = draws[0] < 2 * self.mirror - 1, self._affine(*draws[1:8])
-        moments, frames, start = self._moments(np.array([len(points) for points in clips]), *draws[8:12])
+        moments, frames, start = self._moments(np.array([len(points) for points in clips]), most, *draws[8:12])
         points = resample(np.concatenate(clips), moments, np.repeat(start, frames))
         changed = np.split(points, np.cumsum(frames)[:-1])
         for i in np.flatnonzero(mirrored):
@@ -88,11 +88,11 @@ class Augment:
         affine[:, 3, :2] += self.shift * np.column_stack([shift_x, shift_y])
         return affine.astype(np.float32)
 
-    def _moments(self, frames, first, last, speed, warp):
+    def _moments(self, frames, most, first, last, speed, warp):
         """The moments of all clips, one clip after the other; how many each has, and the frame at which it starts."""
         start, end = np.cumsum(frames) - frames, frames - 1
         first, last = end * self.crop * (1 + first) / 2, end * (1 - self.crop * (1 + last) / 2)
-        count = np.maximum(2, np.round((last - first + 1) * (1 + self.speed * speed))).astype(int)
+        count = np.clip(np.round((last - first + 1) * (1 + self.speed * speed)), 2, most).astype(int)
         clip = np.repeat(np.arange(len(frames)), count)
         time = (np.arange(count.sum()) - (np.cumsum(count) - count)[clip]) / (count[clip] - 1)
         span = last - first

@@ -33,12 +33,14 @@ def around(moments, start):
 def resample(points, moments, start=0):
     """Returns `(len(moments), P, C)`: points `(T, P, C)` at `moments` (in frames since `start`, fractions allowed), linear in
     between; where only one of the two frames has the point, that one; NaN where neither has it."""
+    from scipy.sparse import csr_array
+
     before, after = around(moments, start)
-    share = (moments - np.floor(moments)).astype(points.dtype)[:, None, None]
-    mixed, other = points[before], points[after]
-    mixed *= 1 - share
-    other *= share
-    mixed += other
+    share, count = (moments - np.floor(moments)).astype(points.dtype), len(moments)
+    weights, frames = (np.stack(pair, axis=1).ravel() for pair in ((1 - share, share), (before, after)))
+    # A row of the matrix for each moment: NumPy, which has to gather, scale and add whole arrays, takes twice as long.
+    mixing = csr_array((weights, frames, 2 * np.arange(count + 1)), shape=(count, len(points)))
+    mixed = (mixing @ points.reshape(len(points), -1)).reshape(count, *points.shape[1:])
     lost = np.isnan(points[:, :, 0])
     # `np.nonzero` of two dimensions takes eight times as long.
     at, which = np.divmod(np.flatnonzero(lost[before] != lost[after]), points.shape[1])

@@ -94,6 +94,11 @@ class Preprocessor:
         `valid`."""
         return self.sequence_length, self._width + len(self.blocks) + 1
 
+    @property
+    def most_frames(self):
+        """How many frames of a longer clip are read; where such a clip is not resampled but cut, all of them."""
+        return np.inf if self.long_clips == "truncate" else self.sequence_length
+
     def __call__(self, frames, layout):
         """Returns the features `(L, D)` of raw frames `(T, F)`."""
         return self.features(self.points(frames, layout))

@@ -113,6 +113,18 @@ def test_a_limit_that_no_clip_survives_is_refused_by_name(name):
             only(**{name: wrong})
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_copy_of_at_most_so_many_frames_is_the_same_movement_sampled_once(seed):
+    t = np.linspace(0, 1, 90, dtype=np.float32)
+    points = np.stack([t, np.sin(3 * t), t * t], axis=1)[:, None]  # smooth, so that resampling twice is nearly as good
+    augment = Augment(**NOTHING | {"speed": 0.2, "warp": 0.4, "crop": 0.15, "rotation": 15})
+    (whole,), (short,) = (augment.each([points], [rng(seed)], most) for most in (np.inf, 50))
+    assert len(whole) > 50 == len(short)
+    np.testing.assert_allclose(short, resample(whole, np.linspace(0, len(whole) - 1, 50)), atol=1e-3)
+    np.testing.assert_allclose(short[[0, -1]], whole[[0, -1]], atol=1e-6)
+    np.testing.assert_array_equal(augment.each([points], [rng(seed)], 200)[0], whole)
+
+
 @pytest.mark.parametrize("length", [1, 2, 10, 50])
 def test_speed_changes_the_length_within_its_bounds_and_keeps_both_ends(damaged_points, length):
     points, augment = damaged_points(length), only(speed=0.2)

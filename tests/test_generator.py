@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
+from numpy.random.bit_generator import ISeedSequence
 
 from signlib import Augment, InputError, KeypointGenerator, Preprocessor, load_clips
 from signlib.device import keras, tf, use_device
@@ -26,6 +27,17 @@ def generator(clips, **options):
     return KeypointGenerator(clips, PREPROCESS, CLASSES, **{"batch_size": 4} | options)
 
 
+class Words(ISeedSequence):
+    """Seeds a bit generator with these four words."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def generate_state(self, n_words, dtype=np.uint32):
+        assert (n_words, dtype) == (4, np.uint64)
+        return self.words
+
+
 def naive(clips, batch_size, augment, shuffle, seed, epoch):
     """The batches of an epoch, read from the files one clip at a time."""
     order = list(range(len(clips)))
@@ -38,7 +50,12 @@ def naive(clips, batch_size, augment, shuffle, seed, epoch):
         for row, i in enumerate(chosen):
             points = PREPROCESS.points(np.load(clips[i].path), "1629")
             if augment:
-                points = augment(points, np.random.default_rng([seed, epoch, zlib.crc32(clips[i].video_id.encode())]))
+                words = [
+                    np.random.SeedSequence(entropy).generate_state(4, np.uint64)
+                    for entropy in ([seed, epoch], zlib.crc32(clips[i].video_id.encode()))
+                ]
+                rng = np.random.Generator(np.random.PCG64(Words(words[0] ^ words[1])))
+                (points,) = augment.each([points], [rng], most=8)
             features[row] = PREPROCESS.features(points)
             labels[row, CLASSES.index(GLOSSES[clips[i].video_id])] = 1
         yield features, labels
