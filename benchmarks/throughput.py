@@ -58,6 +58,7 @@ def main(arguments):
     parser.add_argument("--layout", default="auto", help="what the frames hold [auto: by their shape]")
     parser.add_argument("--landmarks", default="default", help="as LANDMARKS of the notebook, such as hands+pose [default]")
     parser.add_argument("--architecture", default="lstm", help="as ARCHITECTURE of the notebook [lstm]")
+    parser.add_argument("--device", default="cpu", help="as DEVICE of the notebook: auto uses an accelerator [cpu]")
     parser.add_argument("--clips", type=int, default=0, help="so many training clips at most, evenly spaced [0: all]")
     parser.add_argument("--epochs", type=int, default=5, help="that are measured in each phase, after one that is not [5]")
     parser.add_argument("--rounds", type=int, default=1, help="times that all phases are measured, in turn [1]")
@@ -82,7 +83,7 @@ def measure_all(given):
         raise InputError("--labels needs --data: the built-in sample has its own")
     values = {name: default for name, (default, _) in project.notebook_parameters().items()}
     values |= {"DATA": given.data, "LABELS": given.labels, "LAYOUT": given.layout, "LANDMARKS": given.landmarks}
-    values["ARCHITECTURE"] = given.architecture
+    values |= {"ARCHITECTURE": given.architecture, "DEVICE": given.device}
     values = signlib.check_parameters(values | {"SAMPLE": not given.data})
     clips, train, preprocessor = read_data(values, given.clips)
     device, floor = in_own_process(start_tensorflow, values)
@@ -118,7 +119,7 @@ def measure_all(given):
         )
         print(f"{row}  {peak:8,.0f}  {cache:9,.0f}")
     print_ratios(results)
-    if values["ARCHITECTURE"] == "lstm":
+    if values["ARCHITECTURE"] == "lstm" and device.endswith("CPU"):
         print_limit(train, preprocessor, training, in_own_process(sgemm))
 
 

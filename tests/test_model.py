@@ -315,6 +315,19 @@ def test_recurrent_layers_have_128_units_and_are_pooled_over_the_frames(architec
     assert model.get_layer("attention").output.shape == (None, pooled)
 
 
+@pytest.mark.parametrize("architecture", ["lstm", "gru", "bilstm"])
+def test_recurrent_layers_are_of_the_one_kind_that_an_accelerator_computes_in_one_kernel(architecture):
+    """What keras.io/api/layers/recurrent_layers names as needed for cuDNN; without an accelerator no test can see it used."""
+    model = build_model((FRAMES, VALUES), CLASSES, architecture)
+    for layer in (layer for layer in model.layers if isinstance(layer, keras.layers.RNN)):
+        config = layer.get_config()
+        needed = {"activation": "tanh", "recurrent_activation": "sigmoid", "recurrent_dropout": 0.0, "dropout": 0.0}
+        needed |= {"unroll": False, "use_bias": True} | ({"reset_after": True} if architecture == "gru" else {})
+        assert {name: config[name] for name in needed} == needed
+        assert layer.use_cudnn == "auto"
+        assert getattr(layer.input, "_keras_mask", None) is None
+
+
 @pytest.mark.parametrize(("warmup", "decay"), [(0, 0), (0, 8), (4, 8), (3, 1)])
 def test_the_learning_rate_rises_from_0_falls_along_a_cosine_to_0_and_stays_where_it_is_fixed(warmup, decay):
     optimizer = build_model((4, 3), 2, "gru", learning_rate=0.25, warmup_steps=warmup, decay_steps=decay).optimizer
