@@ -23,7 +23,7 @@ def choose_runs(run="", log=False, runs="runs"):
         if name not in known:
             try:
                 known[name] = read_run(name, runs)
-            except InputError:  # it did not reach its end
+            except InputError:  # its run.json is torn
                 continue
     chosen = SelectMultiple(options=list(known), value=[folder.name for folder, _ in first], description="runs", rows=6)
     scale = ToggleButton(value=log, description="log scale")

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import os
 import socket
 import tempfile
@@ -138,11 +139,13 @@ class Run:
 
 def read_state(folder):
     """Returns run.json of a run's folder as a dict, or None where there is none that can be read. A run that says it is
-    running, and whose process is no longer there, has the status "died", and the history up to its last whole epoch."""
+    running, and whose process is no longer there, has the status "died". One that has not said what came out has the history
+    up to its last whole epoch."""
     try:
         state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         if state["status"] == "running" and not _is_alive(folder, state):
             state |= {"status": "died", "reason": f"process {state.get('pid')} on {state.get('host')} ended without saying how"}
+        if "history" not in state or state["status"] in ("running", "died"):
             progress = read_progress(folder / "state.h5")
             state |= {name: progress[name] for name in ("history", "best_epoch", "best_value") if name in progress}
     except (OSError, ValueError, KeyError, TypeError):
@@ -219,32 +222,33 @@ def _resumable(parameters):
 
 
 def read_run(run="", folder="runs"):
-    """Returns (folder, run.json as a dict) of a run with predictions: a folder's path, its name in `folder`, or "" for the
-    newest. Raises InputError where there is none."""
+    """Returns (folder, run.json as a dict) of a run: a folder's path, its name in `folder`, or "" for the newest with
+    predictions. One that failed, died or still runs has the history of its whole epochs; of what it lacks, `reason`,
+    `history`, `warnings`, `best_epoch`, `best_value` and `seconds` are there, empty, 0 or NaN. Raises InputError where there
+    is none."""
     folder = project_path(folder)
     if run:
         path = next((p for p in (project_path(run), folder / run) if (p / "run.json").is_file()), None)
         if path is None:
             raise InputError(f"RUN: no run {run!r}: neither {project_path(run)} nor {folder / run} holds a run.json")
-        if (state := _complete(path)) is None:
-            raise InputError(f"RUN: {path} did not reach its end, so there are no predictions to look at; see its run.json")
+        if (state := _whole(path)) is None:
+            raise InputError(f"RUN: {path / 'run.json'} cannot be read as a run's; choose another run")
         return path, state
-    newest_first = sorted(folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for path in newest_first:
-        if (state := _complete(path.parent)) is not None:
+    for path in sorted(folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):
+        if (path.parent / "predictions.npz").is_file() and (state := _whole(path.parent)) is not None:
             return path.parent, state
     raise InputError(f"no run with predictions in {folder}: train one first, with python train.py")
 
 
-def _complete(folder):
-    """run.json of a run that reached its end, its not-finite values as numbers again; None of any other."""
+def _whole(folder):
+    """run.json of a run with all that `read_run` promises, its not-finite values as numbers again; None where it cannot be."""
+    empty = {"reason": "", "history": {}, "warnings": [], "best_epoch": 0, "best_value": math.nan, "seconds": math.nan}
     try:
-        state = read_state(folder)
-        if "metrics" not in state or not (folder / "predictions.npz").is_file():
-            return None
+        state = empty | read_state(folder)
+        state["parameters"] = dict(state["parameters"])
         state["best_value"] = float(state["best_value"])
         state["history"] = {name: [float(value) for value in values] for name, values in state["history"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return state
 

@@ -46,7 +46,7 @@ def runs(tmp_path, write_clips):
 def test_choosing_runs_and_the_scale_redraws_the_curves(shown, runs):
     begun, both, log = shown(
         f"import signlib\npanel = signlib.choose_runs('first', runs={str(runs)!r})",
-        "assert set(panel['runs'].options) == {'first', 'second'}; panel['runs'].value = ('first', 'second')",
+        "assert set(panel['runs'].options) == {'first', 'second', 'failed'}; panel['runs'].value = ('first', 'second')",
         "panel['log'].value = True",
     )
     widgets, loss, accuracy, rate = begun

@@ -1,6 +1,7 @@
 """A run's folder tells how it stands."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from signlib import locks, project, runs
 from signlib.dataset import Clips
 from signlib.errors import InputError
 from signlib.files import sha256
+from signlib.model import build_model
 from signlib.safe_save import Saved
+from signlib.state import save_state
 from signlib.training import FitResult
 
 RECORD = {"classes": ["book", "drink"], "layout": "1629", "data_fingerprint": "a" * 64, "versions": {"numpy": "2"}}
@@ -62,8 +65,24 @@ def test_runs_are_listed_in_a_table_whatever_state_they_are_in(tmp_path):
         runs.read_run("", tmp_path)
     with pytest.raises(InputError, match="no run 'zzz'"):
         runs.read_run("zzz", tmp_path)
-    with pytest.raises(InputError, match="did not reach its end"):
-        runs.read_run("b", tmp_path)
+    with pytest.raises(InputError, match=r"run.json cannot be read as a run's"):
+        runs.read_run("c", tmp_path)
+
+
+def test_of_a_run_that_died_or_failed_what_there_is_can_be_read(tmp_path):
+    for name, status in (("killed", "running"), ("refused", "failed")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps({"status": status, "parameters": {"SEED": 3}, "pid": 2**22 + 1}))
+    folder, state = runs.read_run("killed", tmp_path)
+    assert (folder, state["status"], state["history"], state["warnings"]) == (tmp_path / "killed", "died", {}, [])
+    assert math.isnan(state["best_value"]) and math.isnan(state["seconds"]) and state["best_epoch"] == 0
+    assert runs.read_run("refused", tmp_path)[1]["status"] == "failed"
+    progress = {"epoch": 1, "history": {"loss": [2.0]}, "best_epoch": 1, "best_value": 2.0}
+    model = build_model((4, 3), 2, "gru")
+    for name in ("killed", "refused"):
+        save_state(tmp_path / name / "state.h5", model, [], {}, progress)
+        state = runs.read_run(name, tmp_path)[1]
+        assert (state["history"], state["best_epoch"], state["best_value"]) == ({"loss": [2.0]}, 1, 2.0)
 
 
 def test_the_newest_run_that_reached_its_end_is_read_whatever_lies_beside_it(tmp_path):
