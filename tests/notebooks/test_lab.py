@@ -7,12 +7,12 @@ LAB_SCREENSHOTS names a folder to keep the pictures in.
 import contextlib
 import os
 import pathlib
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 
 import nbformat
@@ -29,7 +29,7 @@ SETTINGS = """{
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
            "--disable-component-update", "--disable-sync"]  # fmt: skip
 SET = {"2_train": {"SAMPLE": True, "EPOCHS": 3, "LEARNING_RATE": 1e-3}, "1_audit": {"SAMPLE": True}, "3_diagnose": {}}
-SECONDS = 100  # for a notebook, or what a widget does
+SECONDS = 300  # at most, for a notebook or what a widget does
 WIDTH, MOST_PIXELS = 1200, 16000  # of a photograph; more, Chromium does not draw
 
 RAN = """() => document.querySelector('[data-mime-type="application/vnd.jupyter.error"]') !== null ||
@@ -65,31 +65,33 @@ def lab(copy):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    home = copy.parent
+    home, token = copy.parent, secrets.token_hex()
     places = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     (home / "config/labconfig").mkdir(parents=True)
     (home / "config/labconfig/default_setting_overrides.json").write_text(SETTINGS)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
                f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={copy}",
-               "--IdentityProvider.token=known"]  # fmt: skip
+               f"--IdentityProvider.token={token}"]  # fmt: skip
     environment = os.environ | places | {"IPYTHONDIR": str(home / "ipython"), "PYTHONPATH": str(copy)}
     address = f"http://127.0.0.1:{port}"
     with (home / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as server:
         try:
             for _ in range(120):
-                with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(f"{address}/api?token=known"):
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/api?token={token}"):
                     break
                 time.sleep(0.5)
             else:
                 pytest.fail(f"JupyterLab did not start:\n{(home / 'log').read_text()}")
-            yield f"{address}/lab/tree/notebooks/{{}}.ipynb?token=known&reset"
+            yield f"{address}/lab/tree/notebooks/{{}}.ipynb?token={token}&reset"
         finally:
             server.terminate()
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(request):
     """Chromium: the system's, or the one that Playwright installed."""
+    if "lab" not in request.config.getoption("markexpr"):
+        pytest.skip("opens JupyterLab in a browser: make test-lab")
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: make test-lab installs it")
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
