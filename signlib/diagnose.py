@@ -1,6 +1,7 @@
 """What is wrong with a run, and what to set: rules over its history, its predictions and its data."""
 
 import math
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ LOW = 0.6  # accuracy on the clips learnt from, below which a model has not lear
 FLAT = 0.02  # of its best value: a loss that changed less in its last quarter has come to rest
 COLLAPSED = 0.5  # of all clips read as one gloss
 WIDE = 0.1  # half width of an accuracy's interval, beyond which the best epoch is chosen by chance
+WIDTH = 100  # letters a line; JupyterLab breaks longer ones within a word
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class Finding:
     advice: str
 
     def __str__(self):
-        return f"{self.problem.upper()}\n  seen:  {self.evidence}\n  do:    {self.advice}"
+        rows = {"  seen:  ": self.evidence, "  do:    ": self.advice}
+        lines = [textwrap.fill(text, WIDTH, initial_indent=name, subsequent_indent=" " * 9) for name, text in rows.items()]
+        return "\n".join([self.problem.upper(), *lines])
 
 
 def diagnose(run, judged=None):

@@ -25,7 +25,9 @@ def choose_runs(run="", log=False, runs="runs"):
                 known[name] = read_run(name, runs)
             except InputError:  # its run.json is torn
                 continue
-    chosen = SelectMultiple(options=list(known), value=[folder.name for folder, _ in first], description="runs", rows=6)
+    wide = {"width": "max-content"}  # else long names are cut
+    begin = [folder.name for folder, _ in first]
+    chosen = SelectMultiple(options=list(known), value=begin, description="runs", rows=6, layout=wide)
     scale = ToggleButton(value=log, description="log scale")
 
     def draw():
@@ -62,7 +64,8 @@ def play_pairs(folder, run, judged):
         print("no clip was read wrongly")
         return {}
     names = [f"{pair.signed} → {pair.read}: {pair.wrong} of {pair.clips}, {pair.kind}" for pair in table.itertuples()]
-    pair = Dropdown(options=[(name, row) for row, name in enumerate(names)], value=0, description="pair")
+    options = [(name, row) for row, name in enumerate(names)]
+    pair = Dropdown(options=options, value=0, description="pair", layout={"width": "max-content"})
     play = Button(description="play", icon="play", tooltip="make the player: some seconds")
 
     def shown():

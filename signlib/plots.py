@@ -4,7 +4,7 @@ import re
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from signlib.landmarks import EDGES, UPPER_BODY
 from signlib.preprocess import Preprocessor
@@ -16,6 +16,7 @@ BLOCK_COLOURS = {"left_hand": BLUE, "right_hand": RED, "pose": GREY, "face": FAI
 NAMED_BARS = 40  # more names than this cannot be read under bars or beside a matrix
 COUNTED_CLASSES = 20  # more numbers than this squared cannot be read inside a matrix
 ANNOTATED_POINTS = 6  # of a curve; every clamped point is marked, these carry their value
+LEGEND_LETTERS = 100  # beside each other below a figure, ten of them for each line and its gap
 PICTURE = (-0.5, 1.5)  # what is drawn of the plane of the image, which is 0 to 1; beyond it are guesses, as of the legs
 PLAYED_FRAMES, PLAYER_DPI = 60, 60  # of an animation, which travels inside the notebook as pictures
 ICONS = (
@@ -57,6 +58,7 @@ def clip_lengths(frames, sequence_length):
     axes.axvline(sequence_length, color=RED, linewidth=2, label=f"sequence length: {sequence_length}")
     axes.axvline(np.median(frames), color=GREY, linestyle="--", label=f"median: {np.median(frames):g}")
     axes.set_xlim(0, max(high, sequence_length) * 1.05)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     return figure
 
@@ -192,10 +194,7 @@ def loss_curves(history, best_epoch=None, log=False):
         for epoch in _some(epochs[odd]):
             axes.text(epoch, 0.94, f"{values[epoch - 1]:.3g}", ha="center", va="top", **top)
     if log:
-        axes.set_yscale("log")
-        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        _log_scale(axes)
     if best_epoch:
         axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"best epoch: {best_epoch}")
     return _by_epoch(figure, axes)
@@ -227,9 +226,26 @@ def accuracy_curves(history):
     return _by_epoch(figure, axes)
 
 
+def _log_scale(axes):
+    """A logarithmic axis with plain numbers at it."""
+    low, high = axes.get_ylim()  # before: of a short axis powers of ten would mark nothing
+    axes.set_yscale("log")
+    if low > 0 and high < 10 * low:
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+
+
 def _by_epoch(figure, axes):
+    """Epochs as whole numbers, and the legend below, for which the figure grows where its names are long or many."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    handles, labels = axes.get_legend_handles_labels()
+    columns = min(3, max(1, LEGEND_LETTERS // (10 + max(map(len, labels), default=0))))
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(-(-len(labels) // columns) - 1, 0))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 

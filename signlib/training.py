@@ -13,6 +13,7 @@ from signlib.callbacks import Average, Best, Diverged, Guard, Interruption, Log,
 from signlib.device import tf
 from signlib.errors import InputError, Interrupted, SaveError, TrainingError
 from signlib.history import duration
+from signlib.live import Curve
 from signlib.safe_save import publish
 from signlib.signals import handled
 from signlib.state import load_state
@@ -90,7 +91,8 @@ def fit(
     Political Analysis 9:137); a clip that mixup made, as its larger part. Where the optimizer keeps a moving average of the
     weights, that is what is validated and saved.
     It stops early after `patience` epochs without a better `monitor` (lower loss, higher accuracy), at Ctrl-C (the
-    result says "interrupted"), and when the loss is no longer finite ("diverged").
+    result says "interrupted"), and when the loss is no longer finite ("diverged"). In JupyterLab the loss curve so far stands
+    above the log, and at the end that of the whole training.
 
     Raises InputError for labels or a monitor that cannot work, or a state of other data, TrainingError when a
     cross-entropy is negative. Where no epoch was finished there is no model to keep: then Ctrl-C becomes `Interrupted`, and
@@ -110,8 +112,8 @@ def fit(
     if not first:
         result.start_loss = _start_loss(model, batches, num_classes)
     batches.epoch = first
-    interruption, log = Interruption(), Log(first, epochs, best)
-    callbacks = [Seeds(batches, seed), Guard(batches, result), best, log, interruption]
+    interruption, log, curve = Interruption(), Log(first, epochs, best), Curve(result)
+    callbacks = [Seeds(batches, seed), Guard(batches, result), best, log, curve, interruption]
     if state is not None:
         callbacks.insert(3, State(state, record, result, best))
     if model.optimizer.use_ema:
@@ -120,7 +122,7 @@ def fit(
     weights = {i: len(batches.labels) / (num_classes * n) for i, n in enumerate(counts) if n} if class_weights else None
     model.optimizer.build(model.trainable_variables)  # else made in the first step, which is then traced twice
     started = time.monotonic()
-    with handled(interruption.ask, signal.SIGINT, signal.SIGTERM):
+    with handled(interruption.ask, signal.SIGINT, signal.SIGTERM), curve:
         try:
             if first < epochs and not best.is_spent(first):
                 # shuffle=False: the generator shuffles the clips itself, by (seed, epoch)

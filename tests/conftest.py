@@ -163,20 +163,22 @@ def given():
 
 @pytest.fixture
 def shown():
-    """The function `shown(first cell, cells)`: runs the cells in one kernel and returns, for the moment after each of them,
-    the outputs of the first as [{kind: content}, ...]."""
+    """The function `shown(first cell, cells, watched=False)`: runs the cells in one kernel and returns, for the moment after
+    each of them, the outputs of the first as [{kind: content}, ...], of what it printed {"stdout": text}; watched: as if by
+    hand in JupyterLab."""
 
     import nbclient
     import nbformat
 
-    def run(*cells):
+    def run(*cells, watched=False):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         client = nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(project.ROOT)}})
         moments = []
         with client.setup_kernel():
+            client.kc.allow_stdin = watched
             for index, cell in enumerate(notebook.cells):
                 client.execute_cell(cell, index)
-                moments.append([dict(output.data) for output in notebook.cells[0].outputs])
+                moments.append([dict(o.get("data") or {o.name: o.text}) for o in notebook.cells[0].outputs])
         return moments
 
     return run

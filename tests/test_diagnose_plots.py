@@ -33,8 +33,39 @@ def test_runs_are_told_apart_and_what_cannot_be_drawn_carries_its_raw_value(draw
         figure = diagnose_plots.run_curves(runs, "accuracy")
     assert {"170", "accuracy (%)"} <= set(draw(figure))
     assert max(np.nanmax(line.get_ydata()) for line in figure.axes[0].lines if len(line.get_ydata())) == 100
-    assert "Learning rate by epoch" in draw(diagnose_plots.run_curves(runs, "learning_rate"))
+    texts = draw(diagnose_plots.run_curves(runs, "learning_rate"))
+    assert "Learning rate by epoch" in texts and "training" not in texts  # it is of the run, not of one side
     draw(diagnose_plots.run_curves({"old": {"loss": [1.0]}}, "learning_rate"))  # a run of before it was recorded
+
+
+def inside(figure):
+    """Whether all that is drawn lies within the picture."""
+    figure.draw_without_rendering()
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    return min(drawn.x0, drawn.y0) > -0.01 and drawn.x1 < width + 0.01 and drawn.y1 < height + 0.01
+
+
+def test_many_runs_and_long_names_stay_readable():
+    history = {"loss": [2.0, 1.0], "val_loss": [2.1, 1.5]}
+    few = diagnose_plots.run_curves({"one": history}, "loss", log=True)
+    figure = diagnose_plots.run_curves({f"2026-11-29_14080{i}_landmarks-hands+pose+lips": history for i in range(10)}, "loss")
+    assert inside(few) and inside(figure)
+    assert figure.axes[0].get_window_extent().height > 0.9 * few.axes[0].get_window_extent().height
+    looks = {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines if line.get_label().startswith("2026")}
+    assert len(looks) == 10
+    glosses = ["thank you very much indeed for all of it", "tea", "to be in two minds about something"]
+    figure = diagnose_plots.confusion(np.array([[8, 2, 0], [1, 2, 1], [0, 0, 3]]), glosses)
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_window_extent().width > 0.4 * figure.bbox.width  # the names have not pushed it away
+    judged = predictions([0, 0, 1, 2] * 5, [0, 1, 1, 1] * 5)
+    table = judged.confused().assign(signed=glosses[0], read=glosses[2])
+    assert inside(diagnose_plots.worst_pairs(table))
+
+
+def test_a_log_scale_within_one_power_of_ten_has_numbers_at_it():
+    figure = diagnose_plots.run_curves({"one": {"loss": [2.26, 1.83], "val_loss": [2.17, 1.66]}}, "loss", log=True)
+    figure.draw_without_rendering()
+    assert {"1.8", "1.95", "2.1"} <= {label.get_text() for label in figure.axes[0].get_yticklabels()}
 
 
 def test_confusion_is_read_row_by_row(draw):
@@ -77,5 +108,5 @@ def test_reliability_and_coverage_say_what_they_show(draw):
     assert {"as it is: ECE 30.0%", "as sure as right", "confidence (%)", "accuracy (%)"} <= set(texts)
     table = calibration.coverage(judged.probabilities, judged.labels)
     texts = draw(diagnose_plots.coverage(table, calibration.reject_threshold(table, 0.4)))
-    assert "confidence at least 80%: 50% of 100% of the clips right" in texts and "clips that get an answer (%)" in texts
+    assert "50% right of the 100% with a confidence of 80% or more" in texts and "clips that get an answer (%)" in texts
     draw(diagnose_plots.coverage(table))
