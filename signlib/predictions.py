@@ -154,5 +154,8 @@ def read_predictions(path):
     try:
         with np.load(path, allow_pickle=False) as saved:
             return Predictions(**{name: saved[name] for name in Predictions.__dataclass_fields__})
+    except FileNotFoundError:
+        why = "has not read the test clips (EVALUATE_TEST)" if "test" in path.name else "did not reach its end (RESUME it)"
+        raise InputError(f"there is no {path}: that run {why}") from None
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise InputError(f"{path} holds no predictions of this version ({error}): train again, or resume the run") from None

@@ -117,11 +117,13 @@ def test_what_is_known_of_the_clips_is_taken_from_labels_and_groups_and_survives
 
 def test_a_file_that_holds_no_predictions_is_named(tmp_path):
     path = tmp_path / "predictions.npz"
-    for content in (None, b"torn"):
-        if content:
-            path.write_bytes(content)
-        with pytest.raises(InputError, match="predictions.npz holds no predictions of this version"):
-            read_predictions(path)
+    with pytest.raises(InputError, match=r"there is no .*predictions.npz: that run did not reach its end \(RESUME it\)"):
+        read_predictions(path)
+    with pytest.raises(InputError, match=r"predictions_test.npz: that run has not read the test clips \(EVALUATE_TEST\)"):
+        read_predictions(tmp_path / "predictions_test.npz")
+    path.write_bytes(b"torn")
+    with pytest.raises(InputError, match="predictions.npz holds no predictions of this version"):
+        read_predictions(path)
     np.savez(path, labels=np.zeros(3))
     with pytest.raises(InputError, match="predictions.npz holds no predictions"):
         read_predictions(path)

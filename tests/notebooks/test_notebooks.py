@@ -242,6 +242,11 @@ def test_a_killed_kernel_is_a_failed_run_that_can_be_resumed(sample, tmp_path):
     assert 2 <= len(state["history"]["loss"]) <= 4
     assert not (tmp_path / "models/lstm_model.h5").exists() and (tmp_path / "models/lstm_model_checkpoint.h5").exists()
 
+    done = papermill("3_diagnose.ipynb", tmp_path / "out.ipynb", RUN=tmp_path / "run")
+    text, kinds = outputs(tmp_path / "out.ipynb")
+    assert "MEMORY" in text and "BATCH_SIZE to 16" in text and kinds.count("image/png") == 3
+    assert done.returncode != 0 and "predictions.npz: that run did not reach its end" in done.stderr
+
     done = train("--resume", tmp_path / "run")
     assert done.returncode == 0 and "resumed after epoch" in done.stdout, done.stdout + done.stderr
     state = runs.read_state(tmp_path / "run")
