@@ -12,7 +12,9 @@ import onnxruntime
 from signlib import Preprocessor
 
 model, clip = sys.argv[1:]
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1  # a clip is too little work for more
+session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 record = json.loads(session.get_modelmeta().custom_metadata_map["signlib_record"])
 frames = np.load(clip, allow_pickle=False)  # (T, F) in the layout of the clips that the model learnt from
 features = Preprocessor(**record["preprocessor"])(frames.reshape(len(frames), -1), record["layout"])

@@ -5,13 +5,12 @@ import subprocess
 import sys
 
 import numpy as np
-import onnxruntime
 import pytest
 
 import signlib
 from signlib import export, project
 from signlib.errors import InputError, SaveError
-from signlib.export import export_model
+from signlib.export import export_model, open_session
 from signlib.model import ARCHITECTURES
 from signlib.preprocess import Preprocessor
 from signlib.project import ROOT
@@ -54,7 +53,7 @@ def test_an_exported_model_says_what_keras_says(tmp_path, architecture, make_fra
     path = save(tmp_path / "m.h5", architecture)
     message = export_model(path, tmp_path / "m.onnx")
     assert message.startswith(f"saved {tmp_path / 'm.onnx'} (") and "clips of the built-in sample" in message
-    loaded, session = signlib.load_model(path), onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    loaded, session = signlib.load_model(path), open_session(tmp_path / "m.onnx")
     assert json.loads(session.get_modelmeta().custom_metadata_map["signlib_record"]) == loaded.record
     (features,), (probabilities,) = session.get_inputs(), session.get_outputs()
     assert (features.name, features.shape) == ("features", ["batch", *P.output_shape])
