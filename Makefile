@@ -19,7 +19,7 @@ done; \
 if [ -z "$$stack" ]; then printf '%s\n' $(NEEDED); exit 1; fi; \
 echo "Setting up $(1) with $$($$python --version) and requirements/$$stack.txt: a few minutes, once"; \
 $$python -m venv $(1) && \
-$(1)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements/$$stack.txt -e '.[train,test]' && \
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements/$$stack.txt -e '.[train,export,test]' && \
 touch $@
 endef
 

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import functools
 import hashlib
-import os
 import sys
 from collections import Counter
 
@@ -15,6 +14,7 @@ from signlib.checks import LIMITS, PLACES, check_clip, parse_limits
 from signlib.copies import find_copies, sketch
 from signlib.dataset import Clips, load_clips
 from signlib.errors import InputError
+from signlib.files import say
 from signlib.gloss_checks import check_glosses
 from signlib.labels import Label
 from signlib.preprocess import Preprocessor
@@ -254,20 +254,13 @@ def main(arguments=None):
     try:
         clips = load_clips(options.folder, options.labels, options.layout, max_bad_share=1.0)
         report = audit_clips(clips, options.quick, options.limits)
-        _say(report.summary())
+        say(report.summary())
         if options.save:
-            _say(report.save(options.save))
+            say(report.save(options.save))
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return int((report.findings.severity == "error").any())
-
-
-def _say(text):
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # whoever reads has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

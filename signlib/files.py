@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import secrets
+import sys
 
 import numpy as np
 
@@ -64,6 +65,14 @@ def sha256(path):
     """Returns the hex digest of a file's bytes."""
     with pathlib.Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def say(text):
+    """Prints a command's result; nothing more once whoever reads it has read enough, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def seal(path):

@@ -1,5 +1,6 @@
 """The frames of one clip on disk: a .npy file of many frames, or a folder of .npy files of one frame each."""
 
+import contextlib
 import pathlib
 import re
 
@@ -36,13 +37,17 @@ def clip_paths(folder):
     if pathlib.Path(folder).suffix == ".npy":
         return {}
     if files := keypoint_files(folder):
-        one = holds_one_frame(files[0]) or all(count_frames(path) == 1 for path in (files[0], files[-1]))
-        return {} if one else {path.stem: path for path in files}
+        return {} if _are_frames(files) else {path.stem: path for path in files}
     found = {}
     for inner in keypoint_folders(folder):
         clips = clip_paths(inner)
         found |= {f"{inner.name}/{name}": path for name, path in clips.items()} or {inner.name: inner}
     return found
+
+
+def each_clip(path):
+    """Returns the paths of the clips at `path`: those in a folder of clips, or else itself."""
+    return list(clip_paths(path).values() if is_folder(path) else ()) or [pathlib.Path(path)]
 
 
 def frame_files(folder):
@@ -122,6 +127,14 @@ def _stack(folder):
             raise InputError(f"{path} has shape {frame.shape}; expected {frames[0].shape}, as the frames before it")
         frames.append(frame)
     return np.concatenate(frames) if frames[0].shape[:1] == (1,) else np.stack(frames)
+
+
+def _are_frames(files):
+    """Whether the files of a folder are the frames of one clip, as the first that can be read says."""
+    for path in files:
+        with contextlib.suppress(InputError):
+            return holds_one_frame(path) or all(count_frames(end) == 1 for end in (path, files[-1]))
+    return True  # reading them as a clip names what is wrong
 
 
 def _visible(folder, pattern):

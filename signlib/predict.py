@@ -1,14 +1,17 @@
-"""Using a loaded model: the glosses of a clip, in whatever layout and form it comes."""
+"""Using a loaded model: the glosses of a clip, in whatever layout and form it comes; `python -m signlib.predict`."""
 
-import pathlib
-import warnings
+import argparse
+import json
+import sys
 
 import numpy as np
 
+import signlib
 from signlib.agreement import better_order, order_name
 from signlib.errors import InputError
-from signlib.frames import clip_paths, open_frames
-from signlib.landmarks import LAYOUTS, detect_layout
+from signlib.files import is_folder, say
+from signlib.frames import clip_paths, each_clip, open_frames
+from signlib.landmarks import LAYOUTS, PARTS, detect_layout, layout_blocks
 from signlib.preprocess import Preprocessor
 
 
@@ -23,18 +26,21 @@ class LoadedModel:
         """Returns the `top` glosses of a clip, a .npy file or a folder of one file a frame, as [(gloss, probability), ...],
         best first; of a folder of clips, in any form that `load_clips` reads, a dict {video_id: such a list}. Raises
         InputError naming what cannot be used."""
-        path = pathlib.Path(clip_or_folder)
-        if path.is_dir() and (clips := clip_paths(path)):
+        if is_folder(clip_or_folder) and (clips := clip_paths(clip_or_folder)):
             return {video_id: self.predict(clip, top) for video_id, clip in clips.items()}
-        frames = open_frames(path, mmap_mode=None)
+        probabilities = self.model.predict_on_batch(self.features(clip_or_folder)[None])[0]
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return [(self.classes[i], float(probabilities[i])) for i in best]
+
+    def features(self, clip):
+        """Returns what the model reads of one clip, a .npy file or a folder of one file a frame: `(L, D)`. Raises InputError,
+        naming it, where it cannot be used, or lacks landmarks that the model learnt from."""
+        frames = open_frames(clip, mmap_mode=None)
         try:
             layout = self._layout(frames)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        features = self.preprocessor(frames.reshape(len(frames), -1), layout)
-        probabilities = self.model.predict_on_batch(features[None])[0]
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        return [(self.classes[i], float(probabilities[i])) for i in best]
+            raise InputError(f"{clip}: {error}") from None
+        return self.preprocessor(frames.reshape(len(frames), -1), layout)
 
     def _layout(self, frames):
         """The layout of one clip: that of the training clips where it can be, unless the clip agrees with another."""
@@ -44,11 +50,59 @@ class LoadedModel:
             if order not in LAYOUTS:
                 raise InputError(f"its values fit {order_name(order)}, not layout {layout}: extract it as for training")
             layout = order
-        held = {block for block, _, _ in LAYOUTS[layout].blocks}
-        if lacking := sorted(set(self.preprocessor.blocks) - held):
-            warnings.warn(
-                f"the model learnt from {', '.join(lacking)}, which layout {layout} does not hold: expect less of it, or train "
-                "one on LANDMARKS that both hold, such as hands",
-                stacklevel=3,
+        learnt = set(self.preprocessor.blocks) & _blocks(self.record["layout"])
+        if lacking := sorted(learnt - _blocks(layout)):
+            able = " or ".join(name for name in LAYOUTS if learnt <= _blocks(name))
+            shared = "+".join(part for part, points in PARTS.items() if {block for block, _ in points} <= _blocks(layout))
+            raise InputError(
+                f"the model learnt from {', '.join(lacking)}, which layout {layout} does not hold: extract the clip again, as "
+                f"layout {able}, or train a model on LANDMARKS that both hold, such as {shared}"
             )
         return layout
+
+
+def _blocks(layout):
+    return {block for block, _, _ in layout_blocks(layout)}
+
+
+def main(arguments=None):
+    """`python -m signlib.predict MODEL CLIP ...`: prints the glosses of each clip. Returns 0; 2 where the model or a clip
+    cannot be used, of which stderr says why; 130 when interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m signlib.predict", description="The glosses of clips, by a saved model.")
+    parser.add_argument("model", help="an .h5 file that signlib saved, such as models/lstm_model.h5")
+    parser.add_argument("clips", nargs="+", metavar="clip", help="a .npy file, a folder of its frames, or a folder of clips")
+    parser.add_argument("--top", type=int, default=5, help="glosses of each clip [5]")
+    parser.add_argument("--json", action="store_true", help="one json document, with the clips that cannot be used")
+    options = parser.parse_args(arguments)
+    if options.top < 1:
+        parser.error(f"--top is {options.top}; expected a number of at least 1")
+    found = []
+    try:
+        loaded = signlib.load_model(options.model)
+        for clip in (clip for path in options.clips for clip in each_clip(path)):
+            found.append({"clip": str(clip)} | _try(loaded, clip, options.top))
+            if not options.json and "glosses" in found[-1]:
+                said = ", ".join(f"{row['gloss']} {row['probability']:.1%}" for row in found[-1]["glosses"])
+                say(f"{clip}: {said}")
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    if options.json:
+        say(json.dumps({"model": options.model, "clips": found}, indent=1))
+    return 2 if any("error" in row for row in found) else 0
+
+
+def _try(loaded, clip, top):
+    """What json says of one clip: its glosses, or the error that keeps it from being predicted, which is printed, too."""
+    try:
+        return {"glosses": [{"gloss": gloss, "probability": p} for gloss, p in loaded.predict(clip, top)]}
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return {"error": str(error)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

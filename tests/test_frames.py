@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from signlib import Clip, InputError, load_clips
-from signlib.frames import clip_paths, count_frames, file_ends, frame_files, holds_one_frame, open_frames
+from signlib.frames import clip_paths, count_frames, each_clip, file_ends, frame_files, holds_one_frame, open_frames
 
 ALL_BUT_ONE = 0.99
 
@@ -243,6 +243,17 @@ def test_a_folder_of_frames_of_any_shape_is_one_clip(tmp_path, write_tree, shape
     assert len(open_frames(tmp_path / "one")) == 12
     clips = write_tree(tmp_path / "two", {"0.npy": np.ones((1, 126)), "1.npy": np.ones((9, 126))})
     assert list(clip_paths(clips)) == ["0", "1"]
+
+
+def test_a_file_that_cannot_be_read_hides_no_other_clip(tmp_path, write_tree):
+    broken = {"0.npy": b"broken", "1.npy": b""}
+    clips = write_tree(tmp_path / "clips", broken | {"2.npy": np.ones((9, 126)), "3.npy": np.ones((1, 126))})
+    assert each_clip(clips) == [clips / f"{number}.npy" for number in range(4)]
+    frames = write_tree(tmp_path / "frames", broken | {"2.npy": np.ones(126)})
+    for folder in (frames, write_tree(tmp_path / "nothing", broken)):
+        assert each_clip(folder) == [folder]
+        with pytest.raises(InputError, match=r"0\.npy is not a \.npy array"):
+            open_frames(folder)
 
 
 def test_a_folder_named_as_a_file_is_no_gloss(folder, tmp_path, ids):

@@ -268,14 +268,6 @@ def test_a_clip_is_read_alike_in_whatever_layout_it_comes(tmp_path, make_frames,
     assert loaded.predict(tmp_path, top=3) == {"clips/book": predicted["258"]}
 
 
-def test_a_clip_without_a_part_that_the_model_learnt_from_is_warned_of(tmp_path, path, make_frames, lay_out):
-    loaded = signlib.load_model(path)
-    for layout, lacking in (("225", "face"), ("126", "face, pose")):
-        np.save(tmp_path / "7.npy", lay_out(make_frames(20), layout))
-        with pytest.warns(UserWarning, match=f"learnt from {lacking}, which layout {layout} does not hold.*LANDMARKS"):
-            loaded.predict(tmp_path / "7.npy")
-
-
 def test_a_clip_with_its_hands_exchanged_is_refused(tmp_path, path, make_frames):
     loaded = signlib.load_model(path)
     frames = make_frames(20)
