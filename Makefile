@@ -27,6 +27,7 @@ help:
 	@echo "make train             train on processed_vids/wlasl-video, or on the built-in sample; options: ARGS='--epochs 30'"
 	@echo "make lab               open JupyterLab on notebooks/"
 	@echo "make test              ruff, then all tests"
+	@echo "make test-kills        trainings that are killed and go on, the tests that make test leaves out"
 	@echo "make test-lab          the notebooks in JupyterLab, in Chromium; LAB_SCREENSHOTS=FOLDER keeps pictures of them"
 	@echo "make test-macos-stack  model, generator, saving and a notebook on TensorFlow 2.16.2 (what tensorflow-macos installs)"
 	@echo "make clean             remove the environments, not your data, models or runs"
@@ -41,6 +42,9 @@ test: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/python -m pytest -n 2 --dist loadfile
+
+test-kills: .venv/installed
+	.venv/bin/python -m pytest -m kills
 
 test-lab: .venv/installed-browser
 	.venv/bin/python -m pytest -m lab -s tests/notebooks/test_lab.py
@@ -62,5 +66,5 @@ clean:
 .venv-macos/installed: pyproject.toml requirements/macos-stack.txt
 	$(call install,.venv-macos,$(PROBE_MACOS_STACK))
 
-.PHONY: help train lab test test-lab test-macos-stack clean
+.PHONY: help train lab test test-kills test-lab test-macos-stack clean
 .DEFAULT_GOAL := help

@@ -49,10 +49,10 @@ def untouched(out):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_an_exported_model_says_what_keras_says(tmp_path, architecture, make_frames):
+def test_an_exported_model_says_what_keras_says(tmp_path, folder, architecture, make_frames):
     path = save(tmp_path / "m.h5", architecture)
-    message = export_model(path, tmp_path / "m.onnx")
-    assert message.startswith(f"saved {tmp_path / 'm.onnx'} (") and "clips of the built-in sample" in message
+    message = export_model(path, tmp_path / "m.onnx", [folder])
+    assert message.startswith(f"saved {tmp_path / 'm.onnx'} (") and f"on 5 clips of {folder} no" in message
     loaded, session = signlib.load_model(path), open_session(tmp_path / "m.onnx")
     assert json.loads(session.get_modelmeta().custom_metadata_map["signlib_record"]) == loaded.record
     (features,), (probabilities,) = session.get_inputs(), session.get_outputs()
@@ -66,25 +66,25 @@ def test_an_exported_model_says_what_keras_says(tmp_path, architecture, make_fra
         assert len(batch) == 1 or np.ptp(expected, axis=0).max() > 1e-3  # it tells these clips apart
 
 
-def test_a_difference_is_refused_and_leaves_what_was_there(model, out, monkeypatch, capsys):
+def test_a_difference_is_refused_and_leaves_what_was_there(model, out, folder, monkeypatch, capsys):
     monkeypatch.setattr(export, "LIMIT", -1.0)
-    with pytest.raises(SaveError, match=r"m\.h5 is not exported: on 87 clips .* differs by \d.*expected at most -1e\+00"):
-        export_model(model, out)
-    assert export.main([str(model), str(out)]) == 1 and "differs by" in capsys.readouterr().err
+    with pytest.raises(SaveError, match=r"m\.h5 is not exported: on 5 clips .* differs by \d.*expected at most -1e\+00"):
+        export_model(model, out, [folder])
+    assert export.main([str(model), str(out), "--clips", str(folder)]) == 1 and "differs by" in capsys.readouterr().err
     assert untouched(out)
 
 
-def test_a_conversion_that_reads_padding_is_refused(tmp_path, out, monkeypatch):
+def test_a_conversion_that_reads_padding_is_refused(tmp_path, out, folder, monkeypatch):
     path = save(tmp_path / "m.h5", "bilstm")
     monkeypatch.setattr(export, "_exportable", lambda layer: layer)  # what tf2onnx makes of `reverse_sequence`
     with pytest.raises(SaveError, match="differs by"):
-        export_model(path, out)
+        export_model(path, out, [folder])
     assert untouched(out)
 
 
-def test_a_model_without_numbers_is_refused(tmp_path, out):
+def test_a_model_without_numbers_is_refused(tmp_path, out, folder):
     with pytest.raises(SaveError, match="differs by nan"):
-        export_model(save(tmp_path / "m.h5", weights=np.nan), out)
+        export_model(save(tmp_path / "m.h5", weights=np.nan), out, [folder])
     assert untouched(out)
 
 
@@ -140,8 +140,8 @@ print([name for name in ("tensorflow", "keras") if name in sys.modules])
 """
 
 
-def test_the_example_needs_no_tensorflow_and_says_the_same(model, tmp_path, make_frames):
-    export_model(model, tmp_path / "m.onnx")
+def test_the_example_needs_no_tensorflow_and_says_the_same(model, tmp_path, folder, make_frames):
+    export_model(model, tmp_path / "m.onnx", [folder])
     np.save(tmp_path / "7.npy", make_frames(30))
     command = [sys.executable, "-c", EXAMPLE, ROOT / "docs" / "onnx_example.py", tmp_path / "m.onnx", tmp_path / "7.npy"]
     done = subprocess.run(command, cwd=project.ROOT, capture_output=True, text=True, timeout=60)

@@ -118,11 +118,12 @@ def test_diagnose_says_what_is_wrong_and_how_good_it_is(trained, tmp_path):
 def test_the_test_clips_are_read_when_asked_and_each_time_is_counted(trained, sample, tmp_path):
     assert "8 test clips, not read" in trained[0].stdout and not (trained[1] / "run/predictions_test.npz").exists()
     run = shutil.copytree(trained[1] / "run", tmp_path / "run")
-    for count in (1, 2):
-        done = train("--resume", run, "--evaluate-test", "--models-dir", tmp_path / "models")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "8 of 8 test clips have a gloss that was learnt" in done.stdout
-        assert json.loads((run / "run.json").read_text())["test_reads"] == count
+    state = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(state | {"test_reads": 1}))
+    done = train("--resume", run, "--evaluate-test", "--models-dir", tmp_path / "models")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 of 8 test clips have a gloss that was learnt" in done.stdout
+    assert "test_reads" not in state and json.loads((run / "run.json").read_text())["test_reads"] == 2
     tested = signlib.read_predictions(run / "predictions_test.npz")
     marked = [clip.video_id for clip in signlib.load_clips(sample) if clip.split == "test"]
     assert sorted(tested.video_ids) == sorted(marked)
