@@ -204,13 +204,15 @@ class Preprocessor:
         if "depth" in self._kinds:
             values["depth"] = [np.clip((points[:, :, 2] - centre[clip, 2:]) / scale[clip, None], -LIMIT, LIMIT)]
         if "velocity" in self._kinds or "acceleration" in self._kinds:
-            values["velocity"] = [velocity := GAIN * steps(position, start)]
+            values["velocity"] = [velocity := steps(position, start)]
+            velocity *= GAIN
         if "acceleration" in self._kinds:
             values["acceleration"] = [steps(velocity, start)]
         for hand, size in zip(self._hands, sizes, strict=True):
             place, hand = points[:, hand.start, :2], points[:, hand].reshape(len(points), -1)
             values["place"].append(np.clip(GAIN * (place - MIDDLE), -LIMIT, LIMIT))
-            hand = hand - np.tile(hand[:, :3], hand.shape[1] // 3)
+            wrist = np.tile(hand[:, :3], hand.shape[1] // 3)
+            hand = np.subtract(hand, wrist, out=wrist)
             hand /= size[clip, None]
             hand = np.clip(hand, -LIMIT, LIMIT, out=hand).reshape(len(points), -1, 3)
             values["shape"].append(hand[:, 1:])
