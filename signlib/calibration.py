@@ -4,6 +4,7 @@ import numpy as np
 
 from signlib.evaluate import top_k
 
+FEW_ANSWERS = 30  # below which a share of right ones is luck: of 27 in 30 the interval is 74 to 97 %
 BINS = 10  # of equal width, as reliability diagrams are usually drawn
 TINY = 1e-12  # below it a probability's logarithm says nothing more
 
@@ -58,7 +59,7 @@ def crossfit(probabilities, labels, units):
 
 
 def coverage(probabilities, labels):
-    """Returns a DataFrame, a row a threshold, rising: threshold of confidence, coverage (share of the clips at or above it) and
+    """Returns a DataFrame, a row a threshold, rising: threshold of confidence, clips at or above it, coverage (their share) and
     accuracy of those."""
     import pandas as pd
 
@@ -66,12 +67,18 @@ def coverage(probabilities, labels):
     order = np.argsort(-confidence, kind="stable")
     accepted = np.arange(1, len(order) + 1)
     table = pd.DataFrame(
-        {"threshold": confidence[order], "coverage": accepted / len(order), "accuracy": np.cumsum(correct[order]) / accepted}
+        {
+            "threshold": confidence[order],
+            "clips": accepted,
+            "coverage": accepted / len(order),
+            "accuracy": np.cumsum(correct[order]) / accepted,
+        }
     )
     return table.drop_duplicates("threshold", keep="last")[::-1].reset_index(drop=True)  # equally sure: taken together
 
 
 def reject_threshold(table, accuracy):
-    """Returns the row of `coverage` that accepts most clips of which at least a share of `accuracy` is right, or None."""
-    enough = table[table.accuracy >= accuracy]
+    """Returns the row of `coverage` that accepts most clips, FEW_ANSWERS at least, of which a share of `accuracy` or more is
+    right; None where there is none. It is the best of many, so what it promises is a little too good on the same clips."""
+    enough = table[(table.accuracy >= accuracy) & (table.clips >= FEW_ANSWERS)]
     return None if enough.empty else enough.iloc[0]

@@ -10,9 +10,10 @@ from signlib.evaluate import accuracy_interval, top_k
 
 RISE = 0.2  # of ln(classes): a training loss that rises by more from one epoch to the next is unstable
 GAP = 0.2  # between training and validation accuracy, from which it is overfitting rather than chance
+TURNED = 1.1  # times its best: a validation loss that ended there had turned up, which more patience does not help
 LOW = 0.6  # accuracy on the clips learnt from, below which a model has not learnt them
 FLAT = 0.02  # of its best value: a loss that changed less in its last quarter has come to rest
-COLLAPSED = 0.5  # of all clips read as one gloss
+COLLAPSED = 0.5  # of the clips that are not of the gloss read most often, read as it all the same
 WIDE = 0.1  # half width of an accuracy's interval, beyond which the best epoch is chosen by chance
 WIDTH = 100  # letters a line; JupyterLab breaks longer ones within a word
 
@@ -42,10 +43,30 @@ def diagnose(run, judged=None):
         found += [*_collapsed(judged), *_small(judged)]
     if not any(finding.problem in ("unstable", "labels") for finding in found):
         found += _fit(run, history)
-    return found
+    return found or [*_ended(run)]
+
+
+def _ended(run):
+    reason = run.get("reason") or "without a reason"
+    if run.get("status") == "failed":
+        yield Finding("failed", reason, "mend what it names, then start a new run, or go on with RESUME")
+    if run.get("status") == "died":
+        yield Finding(
+            "died",
+            reason,
+            "power, sleep, a restarted kernel, or memory: go on with RESUME; if it ends so again, a new run with BATCH_SIZE "
+            "16, then 8",
+        )
 
 
 def _labels(run, history):
+    advice = (
+        "labels and loss do not match: categorical cross-entropy with one-hot labels, as build_model and KeypointGenerator "
+        "have it. On a Mac, set DEVICE to cpu"
+    )
+    if "a cross-entropy is never negative" in _reason(run):
+        yield Finding("labels", _reason(run), advice)
+        return
     for name, values in history.items():
         low, high = (0, 1) if "accuracy" in name else (0, math.inf)
         if (odd := np.flatnonzero((values < low) | (values > high))).size and "learning_rate" not in name:
@@ -53,10 +74,13 @@ def _labels(run, history):
                 "labels",
                 f"{name} was {values[odd[0]]:.4g} in epoch {odd[0] + 1} ({odd.size} of {len(values)} epochs), "
                 f"and cannot be {'outside 0 to 1' if high == 1 else 'below 0'}",
-                "labels and loss do not match: categorical cross-entropy with one-hot labels, as build_model and "
-                "KeypointGenerator have it. On a Mac, set DEVICE to cpu",
+                advice,
             )
             return
+
+
+def _reason(run):
+    return str(run.get("reason") or "")
 
 
 def _start(run):
@@ -72,10 +96,10 @@ def _start(run):
 
 
 def _memory(run):
-    reason = str(run.get("reason", ""))
-    if any(text in reason for text in ("memory", "SIGKILL", "ended without saying how")):
+    reason = _reason(run)
+    if "memory" in reason or "SIGKILL" in reason:
         size = run.get("parameters", {}).get("BATCH_SIZE", 32)
-        smaller = 16 if size > 16 else 8
+        smaller = next((known for known in (16, 8) if known < size), max(size // 2, 1))
         yield Finding(
             "memory",
             f"the run ended so: {reason}",
@@ -87,22 +111,25 @@ def _unstable(run, history):
     loss, classes = history.get("loss", np.array([])), len(run.get("classes") or [2, 2])
     rises = np.flatnonzero(np.diff(loss) > RISE * math.log(max(classes, 2))) + 2
     broken = [name for name, values in history.items() if not np.isfinite(values).all()]
-    if run.get("status") == "diverged" or broken or len(rises):
-        rate = run.get("parameters", {}).get("LEARNING_RATE", 3e-4)
+    diverged = run.get("status") == "diverged" or "the loss became" in _reason(run) or "was never finite" in _reason(run)
+    if diverged or broken or len(rises):
+        rate, norm = (run.get("parameters", {}).get(name, usual) for name, usual in (("LEARNING_RATE", 3e-4), ("CLIP_NORM", 1)))
         slower = next((value for value in (1e-4, 5e-5) if value < 0.99 * rate), rate / 2)
-        if run.get("status") == "diverged" or broken:
+        if diverged or broken:
             seen = run.get("reason") or f"{', '.join(broken)} was not finite"
         else:
             seen = f"the training loss rose by more than {RISE:g} ln(glosses) in epoch {', '.join(map(str, rises[:5]))}"
         then = ", then to 5e-5" if slower == 1e-4 else ""
-        yield Finding("unstable", seen, f"set LEARNING_RATE to {slower:g}{then} (it was {rate:g}); CLIP_NORM smaller than 1")
+        yield Finding(
+            "unstable", seen, f"set LEARNING_RATE to {slower:g}{then} (it was {rate:g}), CLIP_NORM to less than {norm:g}"
+        )
 
 
 def _collapsed(judged):
     count = np.bincount(judged.predicted, minlength=len(judged.classes))
     most, n = count.argmax(), len(judged.labels)
     true = (judged.labels == most).mean()
-    if count[most] > COLLAPSED * n and count[most] / n > 2 * true:
+    if count[most] / n - true > COLLAPSED * (1 - true):
         yield Finding(
             "collapsed",
             f"{count[most]} of {n} validation clips are read as {judged.classes[most]!r}, which {true:.0%} of them are",
@@ -127,13 +154,15 @@ def _fit(run, history):
     """Plateau, overfitting, underfitting: of histories that are in order."""
     loss, accuracy, judged = (history.get(name, np.array([])) for name in ("loss", "accuracy", "val_accuracy"))
     best = int(run.get("best_epoch") or 0)
-    if not best or len(loss) < 2:
+    if not 0 < best <= len(loss) or len(loss) < 2:
         return
     parameters, learnt, shown = run.get("parameters", {}), accuracy[best - 1], judged[best - 1]
     quarter = max(len(loss) // 4, 1)
     falling = loss[-quarter - 1] - loss[-1] > FLAT * abs(loss[-quarter - 1])
     early = "has not improved" in str(run.get("reason", ""))
-    if early and best <= 5 and falling:
+    val_loss = history.get("val_loss", loss)
+    turned = early and val_loss[-1] > TURNED * val_loss[best - 1]
+    if early and best <= 5 and falling and not turned:
         patience = parameters.get("PATIENCE", 15)
         yield Finding(
             "plateau",
@@ -141,22 +170,24 @@ def _fit(run, history):
             f"{loss[-1]:.3g})",
             f"set PATIENCE to {2 * patience}; if it stays so, LEARNING_RATE to 1e-4",
         )
-    if learnt - shown > GAP:
+    at, learnt_then, shown_then = (len(loss), accuracy[-1], judged[-1]) if turned else (best, learnt, shown)
+    if learnt_then - shown_then > GAP:
         advice = ["AUGMENT = True"] * (not parameters.get("AUGMENT", True)) + ["MIXUP = 0.2"] * (not parameters.get("MIXUP"))
         advice += ["a higher DROPOUT_RATE", "WEIGHT_DECAY", "python train.py --recipe accurate"]
         yield Finding(
             "overfitting",
-            f"in the best epoch, {best}, {learnt:.0%} of the training clips were right and {shown:.0%} of those for validation",
+            f"in epoch {at} (the best was {best}) {learnt_then:.0%} of the training clips were right and {shown_then:.0%} of "
+            f"those for validation",
             f"more clips help most; then {', '.join(advice)}",
         )
-    elif learnt < LOW and learnt - shown < GAP / 2:
+    elif max(learnt, shown) < LOW and learnt - shown < GAP / 2:
         if falling:
             done, more = "it was still falling at the end", "more EPOCHS" + (" (and PATIENCE)" if early else "")
         else:
             done, more = "it had come to rest", "a higher LEARNING_RATE, a lower DROPOUT_RATE"
         yield Finding(
             "underfitting",
-            f"only {learnt:.0%} of the clips it learns from are right in epoch {best} (training loss {loss[best - 1]:.3g}; "
-            f"{done})",
+            f"only {learnt:.0%} of the clips it learns from are right in epoch {best}, as dropout, augmentation and mixup show "
+            f"them (training loss {loss[best - 1]:.3g}; {done})",
             f"{more}, or ARCHITECTURE = 'conv_transformer'",
         )

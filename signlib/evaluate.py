@@ -7,7 +7,7 @@ import numpy as np
 from signlib.preprocess import Preprocessor
 
 DRAWS = 2000  # of the bootstrap: its own error is then a twentieth of the interval's width
-FEW_UNITS = 10  # signers or recordings, below which no interval can be trusted
+FEW_UNITS = 10  # signers or recordings, below which the bootstrap's intervals are too narrow, down to no width at all
 
 
 def predict(model, batches):
@@ -50,11 +50,12 @@ def _bootstrap(counts, statistic, confidence=0.95):
 
 def accuracy_interval(correct, units=None, confidence=0.95):
     """Returns (accuracy, low, high) of `(N,)` bool: the bootstrap over `units` (see `units_of`), by default over the clips.
-    Where all or none are right drawing says nothing: then the interval of Wilson 1927 (JASA 22:209) for so many units."""
+    Of fewer than FEW_UNITS, or where all or none are right, drawing says nothing: then the interval of Wilson 1927
+    (JASA 22:209) for so many units."""
     correct = np.asarray(correct, bool)
     units = np.arange(len(correct)) if units is None else np.unique(units, return_inverse=True)[1]
     n, p = int(units.max()) + 1, float(correct.mean())
-    if n > 1 and 0 < p < 1:
+    if n >= FEW_UNITS and 0 < p < 1:
         counts = np.stack([np.bincount(units, correct), np.bincount(units)], axis=1)
         return p, *_bootstrap(counts, lambda totals: totals[:, 0] / totals[:, 1], confidence)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
@@ -65,7 +66,8 @@ def accuracy_interval(correct, units=None, confidence=0.95):
 
 def macro_f1(labels, predicted, num_classes, units=None):
     """Returns (F1, low, high): of each gloss that has clips the harmonic mean of precision and recall, then the mean of all
-    glosses, so that rare ones count as much as frequent ones; the interval as `accuracy_interval`'s."""
+    glosses, so that rare ones count as much as frequent ones; the bootstrap over `units`, or where that says nothing the
+    interval of the accuracy, widened to hold the F1."""
     units = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
     counts = np.zeros((int(units.max()) + 1, 3, num_classes), np.float32)  # right, predicted, true
     np.add.at(counts[:, 0], (units[labels == predicted], labels[labels == predicted]), 1)
@@ -78,9 +80,10 @@ def macro_f1(labels, predicted, num_classes, units=None):
 
     counts = counts.reshape(len(counts), -1)
     value = float(statistic(counts.sum(axis=0, keepdims=True))[0])
-    if (labels == predicted).all() or len(counts) == 1:
-        return value, *accuracy_interval(labels == predicted, units)[1:]
-    low, high = _bootstrap(counts, statistic)
+    if (labels == predicted).all() or len(counts) < FEW_UNITS:
+        low, high = accuracy_interval(labels == predicted, units)[1:]
+    else:
+        low, high = _bootstrap(counts, statistic)
     return value, min(low, value), max(high, value)
 
 

@@ -1,6 +1,7 @@
 """What a model made of some clips, with all that is known of them: `Predictions`, judged, saved and read."""
 
 import pathlib
+import zipfile
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -76,6 +77,16 @@ class Predictions:
             text += f", drawn as {units} independent units ({signers or 'unknown'} signers; clips of one recording)"
         return text + (": too few for an interval to be trusted" if units < FEW_UNITS else "")
 
+    def answered(self, threshold):
+        """Returns in words how many clips get an answer where a confidence below `threshold` is rejected, and how many of these
+        are right, with the 95 % interval."""
+        sure = self.take(self.probabilities.max(axis=1) >= threshold)
+        if not len(sure.labels):
+            return f"0 of {len(self.labels)} clips get an answer"
+        share, low, high = sure.interval(top_k(sure.probabilities, sure.labels))
+        text = f"{len(sure.labels)} of {len(self.labels)} clips get an answer, {share:.0%} of these are right"
+        return f"{text} ({low:.0%} to {high:.0%})"
+
     def by(self, what):
         """Returns a DataFrame, a row a "gloss", "signer" or "source", worst first: clips, accuracy, low, high."""
         import pandas as pd
@@ -91,7 +102,7 @@ class Predictions:
 
     def confused(self):
         """Returns a DataFrame, a row a pair of glosses, worst first: signed, read, wrong (clips), clips (of `signed`), kind,
-        video_ids. kind: "duplicate" (the recording carries both glosses), "synonyms" (other recordings do, or they are spelt
+        video_ids. kind: "duplicate" (each recording carries both glosses), "synonyms" (other recordings do, or they are spelt
         alike), or "confusion"."""
         import pandas as pd
 
@@ -99,7 +110,7 @@ class Predictions:
         for signed, read in np.unique(np.stack([self.labels, predicted], axis=1)[self.labels != predicted], axis=0):
             chosen = (self.labels == signed) & (predicted == read)
             names = str(self.classes[signed]), str(self.classes[read])
-            if any(names[1] in copies.split("\n") for copies in self.copies[chosen]):
+            if all(names[1] in copies.split("\n") for copies in self.copies[chosen]):
                 kind = "duplicate"
             else:
                 kind = "synonyms" if self.merged[signed] == self.merged[read] else "confusion"
@@ -152,10 +163,10 @@ def read_predictions(path):
     """Returns the `Predictions` that `save` wrote; raises InputError naming a file that holds none."""
     path = pathlib.Path(path)
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             return Predictions(**{name: saved[name] for name in Predictions.__dataclass_fields__})
     except FileNotFoundError:
         why = "has not read the test clips (EVALUATE_TEST)" if "test" in path.name else "did not reach its end (RESUME it)"
         raise InputError(f"there is no {path}: that run {why}") from None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} holds no predictions of this version ({error}): train again, or resume the run") from None

@@ -65,6 +65,7 @@ class Run:
             )
         for name in ("reason", "metrics", "published", "ended", "seconds"):
             self.state.pop(name, None)  # of what was before
+        (self.folder / "predictions.npz").unlink(missing_ok=True)  # made anew at the end
         self.write(**{name: record[name] for name in ("classes", "layout", "data_fingerprint", "versions")})
 
     def paths(self):
@@ -87,6 +88,8 @@ class Run:
         self.outcome = {"status": result.status, "reason": result.reason}
         if result.published is None:
             self.outcome = {"status": "failed", "reason": "the model could not be saved or published: see the warnings"}
+        if (result.best_epoch, result.best_value) != (self.state.get("best_epoch"), self.state.get("best_value")):
+            (self.folder / "predictions_test.npz").unlink(missing_ok=True)  # another model's
         model = None if result.saved is None else {"path": result.saved.path, "sha256": sha256(result.saved.path)}
         self.write(
             history=result.history,
@@ -147,7 +150,9 @@ def read_state(folder):
             state |= {"status": "died", "reason": f"process {state.get('pid')} on {state.get('host')} ended without saying how"}
         if "history" not in state or state["status"] in ("running", "died"):
             progress = read_progress(folder / "state.h5")
-            state |= {name: progress[name] for name in ("history", "best_epoch", "best_value") if name in progress}
+            state |= {
+                name: progress[name] for name in ("history", "best_epoch", "best_value", "start_loss") if name in progress
+            }
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return state

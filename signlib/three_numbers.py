@@ -1,8 +1,10 @@
 """How much of an accuracy is leakage: `three_numbers`, from run folders alone."""
 
+import contextlib
 import shlex
 
 from signlib import project
+from signlib.errors import InputError
 from signlib.evaluate import top_k
 from signlib.parameters import CHANGEABLE
 from signlib.predictions import read_predictions
@@ -28,10 +30,11 @@ def three_numbers(folder, run, test=False, runs="runs"):
     learnt = int(own.learnt.sum())
     left = f"without {learnt} clips whose recordings were learnt from" if learnt else "no clip's recording was learnt from"
     rows.append(("without duplicates", own if not learnt else own.take(~own.learnt) if not own.learnt.all() else None, left))
-    if split == "signer":
-        rows.append(("signer-disjoint", own if not test else None, "this run's own split"))
+    own = read_predictions(folder / "predictions.npz") if test else own
+    if (own.signers != "").all() and not own.met.any():
+        rows.append(("signer-disjoint", own, "this run's own split"))
     elif twin := _signer_run(run, runs):
-        rows.append(("signer-disjoint", read_predictions(twin / "predictions.npz"), f"trained again: {twin.name}"))
+        rows.append(("signer-disjoint", twin[1], f"trained again: {twin[0]}"))
     elif not (own.signers != "").any():
         rows.append(("signer-disjoint", None, "not available: the labels name no signer"))
     else:
@@ -47,7 +50,7 @@ def three_numbers(folder, run, test=False, runs="runs"):
 
 def command(parameters, **changed):
     """Returns the command line that trains with these parameters of a run, some of them changed."""
-    place = {"RUN_DIR", "RESUME", "MODELS_DIR", "FALLBACK_DIR"}
+    place = {"RUN_DIR", "RESUME", "MODELS_DIR", "FALLBACK_DIR", "EVALUATE_TEST"}  # what it does not repeat
     words = []
     for name, (default, _) in project.notebook_parameters().items():
         value = (parameters | changed).get(name, default)
@@ -59,13 +62,15 @@ def command(parameters, **changed):
 
 
 def _met(judged):
-    if not (judged.signers != "").any():
+    known = judged.signers != ""
+    if not known.any():
         return UNKNOWN
-    return f"{judged.met.mean():.0%} of the clips are of signers who were learnt from"
+    of = "clips" if known.all() else f"{known.sum()} clips whose signers are known, of {len(known)},"
+    return f"{judged.met[known].mean():.0%} of the {of} are of signers who were learnt from"
 
 
 def _signer_run(run, runs):
-    """The folder of the latest finished run of the same data and recipe that divides signers, or None."""
+    """(name, predictions) of the latest finished run of the same data and recipe that divides signers, or None."""
     for path in sorted(project.project_path(runs).glob("*/predictions.npz"), reverse=True):
         other = read_state(path.parent) or {}
         given, wanted = other.get("parameters"), run["parameters"]
@@ -76,7 +81,8 @@ def _signer_run(run, runs):
             and other.get("data_fingerprint") == run["data_fingerprint"]
             and all(given.get(name) == value for name, value in wanted.items() if name not in RECIPE_KEPT)
         ):
-            return path.parent
+            with contextlib.suppress(InputError):  # damaged, or of another version
+                return path.parent.name, read_predictions(path)
     return None
 
 

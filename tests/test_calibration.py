@@ -60,11 +60,22 @@ def test_a_temperature_is_not_judged_by_the_clips_it_was_fitted_on():
 
 
 def test_the_threshold_gives_most_answers_of_the_accuracy_that_is_wanted():
-    confidence = np.array([0.9, 0.8, 0.8, 0.7, 0.6])
+    confidence = np.repeat([0.9, 0.8, 0.8, 0.7, 0.6], 30)
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
-    table = calibration.coverage(probabilities, np.array([0, 0, 1, 0, 1]))
+    table = calibration.coverage(probabilities, np.repeat([0, 0, 1, 0, 1], 30))
+    assert table.clips.tolist() == [150, 120, 90, 30]
     assert table.threshold.tolist() == [0.6, 0.7, 0.8, 0.9] and table.coverage.tolist() == [1, 0.8, 0.6, 0.2]
     assert table.accuracy.tolist() == pytest.approx([0.6, 0.75, 2 / 3, 1])
     assert calibration.reject_threshold(table, 0.7).threshold == 0.7  # more answers than at 0.9
     assert calibration.reject_threshold(table, 0.9).threshold == 0.9
-    assert calibration.reject_threshold(calibration.coverage(probabilities, np.array([1, 1, 1, 1, 1])), 0.5) is None
+    assert calibration.reject_threshold(calibration.coverage(probabilities, np.ones(150, int)), 0.5) is None
+
+
+def test_a_threshold_does_not_rest_on_a_few_lucky_clips():
+    confidence = np.linspace(0.99, 0.51, 200)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    labels = np.ones(200, int)
+    labels[:29] = 0  # the surest are right, all others wrong
+    assert calibration.reject_threshold(calibration.coverage(probabilities, labels), 0.97) is None
+    labels[29] = 0
+    assert calibration.reject_threshold(calibration.coverage(probabilities, labels), 0.97).clips == 30

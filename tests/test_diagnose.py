@@ -83,12 +83,28 @@ def test_a_plateau_asks_for_more_patience():
     assert "plateau" not in found(run(history=short, best_epoch=15, reason=state["reason"]))
 
 
+def test_validation_that_turned_up_is_overfitting_and_no_plateau():
+    history = {
+        "loss": np.linspace(0.85, 0.02, 18).tolist(),
+        "accuracy": np.linspace(0.6, 1, 18).tolist(),
+        "val_loss": [1.3, 1.2, 1.1, *np.linspace(1.2, 2.9, 15)],
+        "val_accuracy": [0.45, 0.47, *[0.48] * 16],
+    }
+    seen = found(run(history=history, best_epoch=3, reason="val_loss has not improved for 15 epochs"))
+    assert (
+        seen.keys() == {"overfitting"}
+        and "in epoch 18 (the best was 3) 100% of the training clips" in seen["overfitting"].evidence
+    )
+
+
 def test_overfitting_and_underfitting_are_told_apart():
     low, high = [0.3] * 20, [0.95] * 20
     over = found(run(history={"accuracy": high, "val_accuracy": [0.5] * 20}))
     assert "overfitting" in over and "underfitting" not in over and "95% of the training" in over["overfitting"].evidence
     under = found(run(history={"accuracy": low, "val_accuracy": [0.28] * 20}))
     assert "underfitting" in under and "overfitting" not in under and "more EPOCHS" in under["underfitting"].advice
+    augmented = {"accuracy": [0.54] * 20, "val_accuracy": [0.81] * 20}  # mixup and dropout are in the training clips alone
+    assert found(run(history=augmented)) == {}
     rest = found(run(history={"accuracy": low, "val_accuracy": low, "loss": [1.2] * 20}))
     assert "higher LEARNING_RATE" in rest["underfitting"].advice
 
@@ -96,6 +112,8 @@ def test_overfitting_and_underfitting_are_told_apart():
 def test_a_model_that_reads_one_gloss_is_collapsed():
     labels = np.arange(400) % 4
     assert "300 of 400" in found(run(), predictions(labels, np.where(labels < 3, 1, 3), classes="abcd"))["collapsed"].evidence
+    two = np.arange(40) % 2
+    assert "40 of 40" in found(run(), predictions(two, 0 * two, classes="ab"))["collapsed"].evidence
     many = np.where(np.arange(400) < 280, 1, labels)  # of the clips themselves 70 % are of that gloss
     assert "collapsed" not in found(run(), predictions(many, many, classes="abcd"))
 
@@ -107,12 +125,26 @@ def test_a_validation_side_too_small_to_choose_an_epoch_is_found():
 
 
 @pytest.mark.parametrize("reason", [
-    "TrainingError: memory ran out; no epoch was finished", "the kernel was killed (SIGKILL) by the system",
-    "process 12 on here ended without saying how"])  # fmt: skip
+    "TrainingError: memory ran out; no epoch was finished", "the kernel was killed (SIGKILL) by the system"])  # fmt: skip
 def test_a_run_that_memory_ended_is_told_the_notes_batch_sizes(reason):
-    for size, advice in ((32, "set BATCH_SIZE to 16, then to 8"), (16, "set BATCH_SIZE to 8,")):
+    for size, advice in ((32, "to 16, then to 8"), (16, "to 8,"), (8, "to 4,"), (1, "to 1,")):
         state = {"status": "failed", "reason": reason, "parameters": {"BATCH_SIZE": size}}  # without a history
-        assert advice in found(state)["memory"].advice
+        assert f"set BATCH_SIZE {advice}" in found(state)["memory"].advice
+
+
+def test_of_a_run_that_died_nobody_knows_why():
+    finding = found({"status": "died", "reason": "process 12 on here ended without saying how", "parameters": {}})["died"]
+    assert "go on with RESUME" in finding.advice and "process 12" in finding.evidence
+
+
+def test_a_run_that_failed_before_its_first_epoch_is_told_by_its_reason():
+    for reason, problem in (
+        ("TrainingError: the loss became nan in epoch 1, batch 2. There is no best epoch", "unstable"),
+        ("TrainingError: val_loss was never finite. There is no best epoch", "unstable"),
+        ("TrainingError: the loss is -11.2; a cross-entropy is never negative. Labels and loss do not match", "labels"),
+        ("InputError: the audit calls this data unfit", "failed"),
+    ):
+        assert reason in found({"status": "failed", "reason": reason, "parameters": {}})[problem].evidence
 
 
 def test_the_gravest_comes_first_and_is_not_explained_away():
@@ -120,3 +152,8 @@ def test_the_gravest_comes_first_and_is_not_explained_away():
     assert [finding.problem for finding in diagnose(state)] == ["unstable"]
     text = str(diagnose(state)[0])
     assert text.startswith("UNSTABLE") and "seen:  the loss became inf" in text and "do:    set LEARNING_RATE" in text
+
+
+def test_a_best_epoch_that_the_history_does_not_reach_is_no_reason_to_fail():
+    short = {name: values[:4] for name, values in run()["history"].items()}
+    assert found(run(history=short, best_epoch=5)) == {}

@@ -102,7 +102,7 @@ def test_worst_pairs_are_named_with_their_kind(draw):
 
 
 def test_reliability_and_coverage_say_what_they_show(draw):
-    judged = predictions([0, 0, 1, 2] * 5, [0, 1, 1, 1] * 5)
+    judged = predictions([0, 0, 1, 2] * 10, [0, 1, 1, 1] * 10)
     found = calibration.reliability(judged.probabilities, judged.labels)
     texts = draw(diagnose_plots.reliability({"as it is": found}))
     assert {"as it is: ECE 30.0%", "as sure as right", "confidence (%)", "accuracy (%)"} <= set(texts)

@@ -142,4 +142,12 @@ def test_macro_f1_is_scikit_learns_over_the_glosses_that_have_clips():
     value, low, high = evaluate.macro_f1(labels, predicted, 8)
     assert value == pytest.approx(f1_score(labels, predicted, labels=range(6), average="macro"))
     assert low < value < high
+    few = evaluate.macro_f1(labels, predicted, 8, np.arange(90) % 2)  # two signers, who say little
+    assert few[0] == value and few[1] < low and high < few[2]
     assert evaluate.macro_f1(labels, labels, 8)[0] == 1 and 0.9 < evaluate.macro_f1(labels, labels, 8)[1] < 1
+
+
+def test_few_units_that_agree_do_not_make_an_interval_without_width():
+    correct = np.tile([True, True, True, False], 3)  # of each of three signers three clips in four
+    value, low, high = evaluate.accuracy_interval(correct, np.repeat(np.arange(3), 4))
+    assert value == 0.75 and low < 0.35 and high > 0.9

@@ -115,15 +115,26 @@ def test_what_is_known_of_the_clips_is_taken_from_labels_and_groups_and_survives
     assert judged.take(~judged.learnt).video_ids.tolist() == ["00010", "00011"]
 
 
+def test_a_threshold_is_judged_by_the_clips_that_then_get_an_answer():
+    judged = predictions([0] * 40, [0, 1] * 20)
+    confidence = np.where(np.arange(40) < 20, 0.9, 0.5)
+    sure = np.stack([confidence, 1 - confidence, 0 * confidence], axis=1)
+    judged = dataclasses.replace(judged, probabilities=np.where(np.arange(40)[:, None] % 4, sure, sure[:, [1, 0, 2]]))
+    assert judged.answered(0.8).startswith("20 of 40 clips get an answer, 75% of these are right (5")
+    assert judged.answered(0.95) == "0 of 40 clips get an answer"
+
+
 def test_a_file_that_holds_no_predictions_is_named(tmp_path):
     path = tmp_path / "predictions.npz"
     with pytest.raises(InputError, match=r"there is no .*predictions.npz: that run did not reach its end \(RESUME it\)"):
         read_predictions(path)
     with pytest.raises(InputError, match=r"predictions_test.npz: that run has not read the test clips \(EVALUATE_TEST\)"):
         read_predictions(tmp_path / "predictions_test.npz")
-    path.write_bytes(b"torn")
-    with pytest.raises(InputError, match="predictions.npz holds no predictions of this version"):
-        read_predictions(path)
+    predictions([0, 1], [0, 1]).save(path)
+    for torn in (b"torn", path.read_bytes()[:900]):
+        path.write_bytes(torn)
+        with pytest.raises(InputError, match="predictions.npz holds no predictions of this version"):
+            read_predictions(path)
     np.savez(path, labels=np.zeros(3))
     with pytest.raises(InputError, match="predictions.npz holds no predictions"):
         read_predictions(path)

@@ -222,6 +222,23 @@ def test_a_new_run_is_divided_as_its_parameters_say(settled, split, meant):
     assert (run.split, run.divided, run.resumed) == (meant, False, False)
 
 
+def test_predictions_of_the_model_before_do_not_stand_beside_a_better_one(settled, tmp_path, result):
+    run = runs.Run(settled)
+    run.start(RECORD)
+    run.write_result(result)
+    run.finish({})
+    names = [tmp_path / "run" / name for name in ("predictions.npz", "predictions_test.npz")]
+    for best_epoch, kept in ((2, True), (3, False)):
+        for path in names:
+            path.touch()
+        run = runs.Run(settled | {"RUN_DIR": "", "RESUME": str(tmp_path / "run")})
+        run.start(RECORD)
+        result.best_epoch = best_epoch
+        run.write_result(result)
+        assert [path.exists() for path in names] == [False, kept]
+        run.finish({})
+
+
 def test_a_resumed_run_goes_on_with_its_own_split_whatever_an_audit_has_found_since(settled, tmp_path, result, ids):
     run = runs.Run(settled)
     clips = signlib.load_clips(run.data)

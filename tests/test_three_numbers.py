@@ -80,6 +80,32 @@ def test_of_the_test_clips_the_first_two_are_given(tmp_path, write_run):
     assert table.number[0] == "official split, test" and table.accuracy[0] == 0.5
 
 
+def test_a_split_in_which_nobody_was_met_is_signer_disjoint_whatever_its_name(tmp_path, write_run):
+    folder, run = write_run("a", dataclasses.replace(judged(30), met=np.zeros(40, bool)), SPLIT="official")
+    judged(20).save(folder / "predictions_test.npz")
+    for test, first in ((False, 0.75), (True, 0.5)):
+        table, believe = three_numbers(folder, run, test, runs=tmp_path / "runs")
+        assert table.accuracy[0] == first and table.accuracy[2] == 0.75 and "Believe the third, 75.0%" in believe
+        assert table.note[2] == "this run's own split"
+
+
+def test_clips_of_unknown_signers_are_not_counted_as_of_new_ones(tmp_path, write_run):
+    some = dataclasses.replace(judged(30), signers=np.array([*["s"] * 4, *[""] * 36]), met=np.arange(40) < 2)
+    folder, run = write_run("a", some, SPLIT="official")
+    note = three_numbers(folder, run, runs=tmp_path / "runs")[0].note
+    assert note[0] == "50% of the 4 clips whose signers are known, of 40, are of signers who were learnt from"
+    assert note[2].startswith("not there yet")
+
+
+def test_a_damaged_run_beside_it_is_passed_over(tmp_path, write_run):
+    folder, run = write_run("a", judged())
+    write_run("b", judged(16), SPLIT="signer")
+    other, _ = write_run("c", judged(12), SPLIT="signer")
+    whole = (other / "predictions.npz").read_bytes()
+    (other / "predictions.npz").write_bytes(whole[:900])
+    assert "trained again: b" in three_numbers(folder, run, runs=tmp_path / "runs")[0].note[2]
+
+
 def test_a_run_that_divides_signers_is_itself_the_third(tmp_path, write_run):
     folder, run = write_run("a", dataclasses.replace(judged(30), met=np.zeros(40, bool)), SPLIT="signer")
     table, believe = three_numbers(folder, run, runs=tmp_path / "runs")
@@ -88,4 +114,5 @@ def test_a_run_that_divides_signers_is_itself_the_third(tmp_path, write_run):
 
 def test_the_command_names_what_differs_from_the_defaults():
     given = DEFAULTS | {"DATA": "my clips", "AUGMENT": False, "EMA": 0.9, "RUN_DIR": "x", "MODELS_DIR": "y", "SAMPLE": True}
+    given |= {"EVALUATE_TEST": True}
     assert command(given, SPLIT="signer") == "python train.py --data 'my clips' --sample --split signer --no-augment --ema 0.9"
