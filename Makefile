@@ -26,7 +26,7 @@ endef
 help:
 	@echo "make train             train on processed_vids/wlasl-video, or on the built-in sample; options: ARGS='--epochs 30'"
 	@echo "make lab               open JupyterLab on notebooks/"
-	@echo "make test              ruff, then all tests"
+	@echo "make test              ruff, then the tests"
 	@echo "make test-kills        trainings that are killed and go on, the tests that make test leaves out"
 	@echo "make test-lab          the notebooks in JupyterLab, in Chromium; LAB_SCREENSHOTS=FOLDER keeps pictures of them"
 	@echo "make test-macos-stack  model, generator, saving and a notebook on TensorFlow 2.16.2 (what tensorflow-macos installs)"
