@@ -1,4 +1,4 @@
-"""What is computed of the points of clips, one clip after the other: filled, resampled, their medians. NumPy, and one product by SciPy."""
+"""What is computed of the points of clips, one clip after the other: filled, resampled, their medians. NumPy and SciPy."""
 
 import numpy as np
 
