@@ -46,8 +46,12 @@ def diagnose(run, judged=None):
     return found or [*_ended(run)]
 
 
+def _reason(run):
+    return str(run.get("reason") or "")
+
+
 def _ended(run):
-    reason = run.get("reason") or "without a reason"
+    reason = _reason(run) or "without a reason"
     if run.get("status") == "failed":
         yield Finding("failed", reason, "mend what it names, then start a new run, or go on with RESUME")
     if run.get("status") == "died":
@@ -77,10 +81,6 @@ def _labels(run, history):
                 advice,
             )
             return
-
-
-def _reason(run):
-    return str(run.get("reason") or "")
 
 
 def _start(run):
@@ -116,7 +116,7 @@ def _unstable(run, history):
         rate, norm = (run.get("parameters", {}).get(name, usual) for name, usual in (("LEARNING_RATE", 3e-4), ("CLIP_NORM", 1)))
         slower = next((value for value in (1e-4, 5e-5) if value < 0.99 * rate), rate / 2)
         if diverged or broken:
-            seen = run.get("reason") or f"{', '.join(broken)} was not finite"
+            seen = _reason(run) or f"{', '.join(broken)} was not finite"
         else:
             seen = f"the training loss rose by more than {RISE:g} ln(glosses) in epoch {', '.join(map(str, rises[:5]))}"
         then = ", then to 5e-5" if slower == 1e-4 else ""
@@ -159,14 +159,14 @@ def _fit(run, history):
     parameters, learnt, shown = run.get("parameters", {}), accuracy[best - 1], judged[best - 1]
     quarter = max(len(loss) // 4, 1)
     falling = loss[-quarter - 1] - loss[-1] > FLAT * abs(loss[-quarter - 1])
-    early = "has not improved" in str(run.get("reason", ""))
+    early = "has not improved" in _reason(run)
     val_loss = history.get("val_loss", loss)
     turned = early and val_loss[-1] > TURNED * val_loss[best - 1]
     if early and best <= 5 and falling and not turned:
         patience = parameters.get("PATIENCE", 15)
         yield Finding(
             "plateau",
-            f"{run['reason']} after its best in epoch {best}, while the training loss still fell ({loss[best - 1]:.3g} to "
+            f"{_reason(run)} after its best in epoch {best}, while the training loss still fell ({loss[best - 1]:.3g} to "
             f"{loss[-1]:.3g})",
             f"set PATIENCE to {2 * patience}; if it stays so, LEARNING_RATE to 1e-4",
         )

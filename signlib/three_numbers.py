@@ -30,12 +30,12 @@ def three_numbers(folder, run, test=False, runs="runs"):
     learnt = int(own.learnt.sum())
     left = f"without {learnt} clips whose recordings were learnt from" if learnt else "no clip's recording was learnt from"
     rows.append(("without duplicates", own if not learnt else own.take(~own.learnt) if not own.learnt.all() else None, left))
-    own = read_predictions(folder / "predictions.npz") if test else own
-    if (own.signers != "").all() and not own.met.any():
-        rows.append(("signer-disjoint", own, "this run's own split"))
+    val = read_predictions(folder / "predictions.npz") if test else own
+    if (val.signers != "").all() and not val.met.any():
+        rows.append(("signer-disjoint", val, "this run's own split"))
     elif twin := _signer_run(run, runs):
         rows.append(("signer-disjoint", twin[1], f"trained again: {twin[0]}"))
-    elif not (own.signers != "").any():
+    elif not (val.signers != "").any():
         rows.append(("signer-disjoint", None, "not available: the labels name no signer"))
     else:
         rows.append(("signer-disjoint", None, f"not there yet: {command(run['parameters'], SPLIT='signer')}"))

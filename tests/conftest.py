@@ -9,12 +9,16 @@ from signlib import project
 from signlib.dataset import Clip
 from signlib.preprocess import Preprocessor
 
+# Markers whose tests run only where they are asked for, which keeps `make test` short, and why they are skipped elsewhere.
+ASKED_FOR = {"kills": "kills trainings: make test-kills", "lab": "opens JupyterLab in a browser: make test-lab"}
+
 
 def pytest_collection_modifyitems(config, items):
-    """Keeps `make test` short."""
+    """Skips what was not asked for."""
     for item in items:
-        if item.get_closest_marker("kills") and "kills" not in config.getoption("markexpr"):
-            item.add_marker(pytest.mark.skip(reason="kills trainings: make test-kills"))
+        for marker, reason in ASKED_FOR.items():
+            if item.get_closest_marker(marker) and marker not in config.getoption("markexpr"):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 GLOSSES = {"00123": "book", "00456": "book", "05237": "drink", "60001": "drink", "60002": "drink"}

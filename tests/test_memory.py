@@ -27,7 +27,6 @@ LIMITED = """
 import resource, sys
 import psutil
 import signlib
-from signlib import memory
 signlib.use_device()
 clips = signlib.load_clips(sys.argv[1])
 preprocessor = signlib.Preprocessor(50, "hands")

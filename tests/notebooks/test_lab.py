@@ -88,10 +88,8 @@ def lab(copy):
 
 
 @pytest.fixture(scope="module")
-def browser(request):
+def browser():
     """Chromium: the system's, or the one that Playwright installed."""
-    if "lab" not in request.config.getoption("markexpr"):
-        pytest.skip("opens JupyterLab in a browser: make test-lab")
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: make test-lab installs it")
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
