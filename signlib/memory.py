@@ -8,7 +8,6 @@ import resource
 import numpy as np
 import psutil
 
-from signlib.device import tf
 from signlib.errors import InputError
 
 MIB = 2**20
@@ -40,6 +39,8 @@ def check_memory(model, batches, val_batches):
 
 def step_memory(model, batches, batch_size):
     """Returns about how many bytes of the machine's memory a training step on `batch_size` clips takes."""
+    from signlib.device import tf  # here, since what starts runs asks for free memory alone
+
     if tf.config.list_logical_devices("GPU"):
         return STEP_BYTES
     frames = batches.preprocessor.sequence_length

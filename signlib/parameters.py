@@ -104,6 +104,7 @@ PARAMETERS = {
     "DISK_CACHE_MB": Parameter(int, 0, 100_000_000),
     "DEVICE": Parameter(str, choices=("cpu", "auto")),
     "SEED": Parameter(int, 0, 2**31 - 1),
+    "SPLIT_SEED": Parameter(int, 0, 2**31 - 1),
 }
 CHANGEABLE = {  # when a run is resumed: what changes neither the content of the data nor that of an epoch
     *("DATA", "LABELS", "SAMPLE", "MODELS_DIR", "RUN_DIR", "RESUME", "FALLBACK_DIR", "STOP_SECONDS"),

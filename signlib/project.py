@@ -1,6 +1,7 @@
 """What the parameters of a notebook name in the project: the data, the folder to publish in, paths."""
 
 import ast
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -60,8 +61,11 @@ def audit_folder(clips):
 
 
 def models_dir(parameters, sample):
-    """Returns the folder to publish in, made: MODELS_DIR, or `sample` in it for a model of the sample. Raises InputError
-    where it cannot be written, or another run is publishing, before anything is learnt that would be published there."""
+    """Returns the folder to publish in, made: MODELS_DIR, or `sample` in it for a model of the sample; None where MODELS_DIR is
+    empty. Raises InputError where it cannot be written, or another run is publishing, before anything is learnt that would be
+    published there."""
+    if not parameters["MODELS_DIR"]:
+        return None
     folder = project_path(parameters["MODELS_DIR"]) / ("sample" if sample else "")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +96,18 @@ def open_data(parameters):
 def header(title):
     """Prints the header of a phase of the log."""
     print(f"\n── {title} {'─' * max(3, 76 - len(title))}", flush=True)
+
+
+def code_digest(notebook=NOTEBOOK):
+    """Returns the sha256 of the code that a run follows from: the sources of signlib, and the notebook's cells of code but for
+    the parameters."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "signlib").glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for cell in json.loads(pathlib.Path(notebook).read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
+            digest.update("".join(cell["source"]).encode() + b"\0")
+    return digest.hexdigest()
 
 
 def git_revision():

@@ -16,7 +16,7 @@ from signlib.files import sha256, write_json
 from signlib.history import clamp_history
 from signlib.locks import free_lock, lock_owner, take_lock
 from signlib.parameters import CHANGEABLE
-from signlib.project import MODEL_NAME, git_revision, models_dir, open_data, project_path
+from signlib.project import MODEL_NAME, code_digest, git_revision, models_dir, open_data, project_path
 from signlib.state import read_progress
 
 
@@ -24,7 +24,7 @@ class Run:
     """A run of checked parameters, new or resumed, and its folder. `run.json` says how it stands: `status` is running,
     finished, interrupted, diverged or failed, and read by `read_state` also died. `data`, `labels`: where the clips are;
     `split`: how to divide them. `divided`: a resumed run goes on with its own split.json, whatever an audit has found since.
-    `sample`: they are synthetic. `models`: where to publish, what no other run may do meanwhile. `resumed`: it is."""
+    `sample`: they are synthetic. `models`: where to publish, what no other run may do meanwhile; or None. `resumed`: it is."""
 
     locks = ()  # of this process' latest run; they end with it, or when the notebook is started again
 
@@ -35,6 +35,7 @@ class Run:
         self.resumed = bool(parameters["RESUME"])
         self.warnings, self.started = [], time.time()
         self.state = read_state(self.folder) or {}
+        code = code_digest()
         self.state |= {
             "status": "running",
             "pid": os.getpid(),
@@ -44,7 +45,8 @@ class Run:
             "sample": self.sample,
             "signlib": signlib.__version__,
             "git_revision": git_revision(),
-            "locked": self._take_locks(self.folder / "run.json", self.models / MODEL_NAME),
+            "code": code if self.state.get("code", code) == code else "of several versions",
+            "locked": self._take_locks(self.folder / "run.json", *([self.models / MODEL_NAME] if self.models else [])),
             "resumed" if self.resumed else "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         if not self.resumed:
@@ -73,8 +75,8 @@ class Run:
         return {
             "path": self.folder / "model.h5",
             "state": self.folder / "state.h5",
-            "checkpoint": self.models / "lstm_model_checkpoint.h5",
-            "final": self.models / MODEL_NAME,
+            "checkpoint": self.models and self.models / "lstm_model_checkpoint.h5",
+            "final": self.models and self.models / MODEL_NAME,
             "fallback": project_path(self.state["parameters"]["FALLBACK_DIR"] or tempfile.gettempdir()),
         }
 
@@ -86,7 +88,7 @@ class Run:
     def write_result(self, result, **more):
         """Writes what `fit` brought into run.json, before anything else can go wrong."""
         self.outcome = {"status": result.status, "reason": result.reason}
-        if result.published is None:
+        if result.published is None if self.models else not (result.saved and result.saved.whole):
             self.outcome = {"status": "failed", "reason": "the model could not be saved or published: see the warnings"}
         if (result.best_epoch, result.best_value) != (self.state.get("best_epoch"), self.state.get("best_value")):
             (self.folder / "predictions_test.npz").unlink(missing_ok=True)  # another model's

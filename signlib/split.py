@@ -44,7 +44,7 @@ def split_clips(clips, strategy="stratified", validation_split=0.2, groups=None,
     elif strategy == "official":
         warnings.warn(
             f"SPLIT = 'official' takes validation clips from the labels: VALIDATION_SPLIT = {validation_split:g} "
-            "is not used, nor is SEED for the split",
+            "is not used, nor is SPLIT_SEED",
             stacklevel=2,
         )
         train, val = ([clip for clip in rest if clip.split == name] for name in ("train", "val"))

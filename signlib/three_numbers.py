@@ -11,7 +11,8 @@ from signlib.predictions import read_predictions
 from signlib.runs import read_state
 
 UNKNOWN = "who signs is not known"
-RECIPE_KEPT = CHANGEABLE - {"EPOCHS", "PATIENCE"} | {"SPLIT", "VALIDATION_SPLIT"}  # in which runs of one recipe may differ
+# in which runs of one recipe may differ
+RECIPE_KEPT = CHANGEABLE - {"EPOCHS", "PATIENCE"} | {"SPLIT", "VALIDATION_SPLIT", "SPLIT_SEED"}
 
 
 def three_numbers(folder, run, test=False, runs="runs"):

@@ -1,5 +1,6 @@
 """The parameters name the data and the folder to publish in."""
 
+import json
 import subprocess
 import sys
 
@@ -68,3 +69,27 @@ def test_an_audits_folder_is_named_after_the_data_and_lies_among_the_runs(tmp_pa
     assert not (tmp_path / "runs").exists()
     clips.problems.append(Problem("1", "file", "is empty"))
     assert project.audit_folder(clips).name != folder.name
+
+
+def test_the_code_that_matters_is_the_sources_and_the_notebooks_cells(tmp_path, monkeypatch):
+    (tmp_path / "signlib").mkdir()
+    (tmp_path / "README.md").write_text("one")
+    source, notebook = tmp_path / "signlib" / "a.py", tmp_path / "a.ipynb"
+    cells = [("code", "A = 1", ["parameters"]), ("code", "print(A)", []), ("markdown", "prose", [])]
+
+    def digest(change=None, text=""):
+        source.write_text("x = 1\n")
+        made = [
+            {"cell_type": kind, "metadata": {"tags": tags}, "source": [text if number == change else code]}
+            for number, (kind, code, tags) in enumerate(cells)
+        ]
+        notebook.write_text(json.dumps({"cells": made}))
+        return project.code_digest(notebook)
+
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    before = digest()
+    assert digest(0, "A = 2") == digest(2, "other prose") == before != digest(1, "print(A + 1)")
+    (tmp_path / "README.md").write_text("two")
+    assert digest() == before
+    source.write_text("x = 2\n")
+    assert project.code_digest(notebook) != before

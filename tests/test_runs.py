@@ -274,3 +274,25 @@ def test_audits_among_the_runs_are_no_runs(tmp_path, monkeypatch):
     assert runs.load_runs().empty
     with pytest.raises(InputError, match="no run with predictions"):
         runs.read_run()
+
+
+def test_a_run_that_publishes_nowhere_is_finished_once_its_model_is_saved(settled, result):
+    run = runs.Run(settled | {"MODELS_DIR": ""})
+    run.start(RECORD)
+    paths = run.paths()
+    assert (paths["checkpoint"], paths["final"]) == (None, None) and paths["path"] == run.folder / "model.h5"
+    result.published = None
+    run.write_result(result)
+    run.finish({})
+    assert runs.read_state(run.folder)["status"] == "finished"
+    result.saved = Saved(result.saved.path, False, "the weights alone")
+    run.write_result(result)
+    run.finish({})
+    assert runs.read_state(run.folder)["status"] == "failed"
+
+
+def test_the_code_that_a_run_follows_from_is_in_its_run_json(settled, monkeypatch):
+    run = runs.Run(settled)
+    assert run.state["code"] == project.code_digest()
+    monkeypatch.setattr(runs, "code_digest", lambda: "another")
+    assert runs.Run(settled | {"RUN_DIR": "", "RESUME": str(run.folder)}).state["code"] == "of several versions"

@@ -46,7 +46,7 @@ def test_the_default_split_is_80_20(make_clip):
 def test_the_official_split_is_the_labels_own(make_clip, ids):
     marks = {"a1": "train", "a2": "val", "a3": "test", "b1": "train", "b2": "test"}
     clips = [make_clip(video_id, video_id[0], split) for video_id, split in marks.items()]
-    with pytest.warns(UserWarning, match="VALIDATION_SPLIT = 0.2 is not used, nor is SEED") as said:
+    with pytest.warns(UserWarning, match="VALIDATION_SPLIT = 0.2 is not used, nor is SPLIT_SEED") as said:
         train, val, test = split_clips(clips[::-1], "official")
     assert len(said) == 1
     assert (ids(train), ids(val), ids(test)) == (["a1", "b1"], ["a2"], ["a3", "b2"])
