@@ -491,7 +491,7 @@ def differences(folder, whole):
     if unlike := [name for name in one.keys() | other.keys() if name != "seconds" and one.get(name) != other.get(name)]:
         yield f"state.h5: {', '.join(unlike)} differ"
     for name in ("run/model.h5", "run/state.h5", f"models/{MODEL_NAME}"):
-        one, other = (_arrays(path / name) for path in (folder, whole))
+        one, other = (arrays(path / name) for path in (folder, whole))
         if unlike := sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key)):
             yield f"{name}: {len(unlike)} of {len(other)} arrays differ, such as {unlike[0]}"
     with np.load(folder / "run/predictions.npz") as one, np.load(whole / "run/predictions.npz") as other:
@@ -499,7 +499,7 @@ def differences(folder, whole):
             yield "predictions.npz: the probabilities differ"
 
 
-def _arrays(path):
+def arrays(path):
     """{name: bytes} of the arrays of a model or a state, without their texts, which name folders and times."""
     found = {}
     with h5py.File(path) as file:

@@ -14,6 +14,10 @@ MIB = 2**20
 # Of a step, the peak memory above that of two clips: 1.4 (conv_transformer) to 2.8 times (bilstm) what all layers give out for
 # batches of 256 clips, of the LSTM with 200 frames 2.4 times; 40 to 250 MiB whatever the batch.
 STEP_TIMES, STEP_BYTES = 3, 200 * MIB
+# Of a run, its kernel and what runs that: at most 1,040 MiB were seen, of which two processes of two runs share a part.
+RUN_BYTES = 900 * MIB
+# What all layers give out for a frame: at most so many values with the default landmarks, whatever FEATURES.
+VALUES = {"lstm": 2_500, "bilstm": 4_500, "gru": 2_500, "conv_transformer": 22_000}
 
 
 def check_memory(model, batches, val_batches):
@@ -46,6 +50,15 @@ def step_memory(model, batches, batch_size):
     frames = batches.preprocessor.sequence_length
     values = sum(np.prod([n or frames for n in layer.output.shape[1:]]) for layer in model.layers)
     return STEP_BYTES + STEP_TIMES * 4 * int(values) * batch_size
+
+
+def run_memory(parameters, at_once=1):
+    """Returns about how many bytes a run takes at most where so many at once share CACHE_MB, before there is a model that
+    `check_memory` could look at."""
+    frames = parameters.get("SEQUENCE_LENGTH", 0) * parameters.get("BATCH_SIZE", 0)
+    values = VALUES.get(parameters.get("ARCHITECTURE"), 0)
+    cache = parameters.get("CACHE_MB", 0) * MIB // at_once
+    return RUN_BYTES + STEP_TIMES * 4 * values * frames + cache
 
 
 def free_memory():

@@ -1,0 +1,239 @@
+"""Many runs of the training notebook: `python -m signlib.batch PLAN.yaml`.
+
+Each run is papermill in a process of its own, in runs/<batch>/<run>/; the batch is named after the plan's file. Started again,
+it goes on: what is done is not run again, what was broken off is resumed. Ends with status 0: all runs finished, 2: bad input,
+130, 143 or 129: interrupted (each run keeps its best model), 1: anything else.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import socket
+import sys
+import time
+from collections import Counter
+
+from signlib import project
+from signlib.cluster import cluster, workers_of
+from signlib.dataset import load_clips
+from signlib.errors import InputError
+from signlib.files import sha256, write_json
+from signlib.history import duration
+from signlib.locks import free_lock, lock_owner, take_lock
+from signlib.memory import MIB, free_memory, run_memory
+from signlib.parameters import CHANGEABLE
+from signlib.plan import read_plan
+from signlib.progress import Progress
+from signlib.runs import read_state
+from signlib.signals import handled, stop_signals
+from signlib.worker import end_workers, run_in_process, share, standing, usable_cores
+
+LOOK = 1.0  # seconds between two looks at the runs
+LOST = 10  # times a run that a cluster lost is given to it again
+NOT_OF_THE_RESULT = CHANGEABLE - {"EPOCHS", "PATIENCE", "EVALUATE_TEST"}
+WOULD = {"new": "start", "resume": "resume", "done": "skip, done"}
+
+
+def main(arguments=None):
+    """Runs a plan. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m signlib.batch", description="Many runs of the training notebook.")
+    parser.add_argument("plan", help="a yaml file: base, grid, runs, repeats")
+    parser.add_argument("--workers", type=int, help="runs at once, which share cores and CACHE_MB [one a core]")
+    parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, or local:N: N workers on this machine")
+    parser.add_argument("--dry-run", action="store_true", help="print the table of runs, and start none")
+    options = parser.parse_args(arguments)
+    try:
+        plan = read_plan(options.plan)
+        batch = Batch(plan, project.project_path("runs") / plan.name)
+        if options.dry_run:
+            print(batch.table())
+            return 0
+        return batch.run(options.workers, options.dask)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # before a run was started
+        return 130
+
+
+class Batch:
+    """The runs of a `Plan`, each in its folder in `folder`. Raises InputError where their data cannot be used."""
+
+    def __init__(self, plan, folder, notebook=project.NOTEBOOK):
+        self.plan, self.folder, self.notebook = plan, folder, str(notebook)
+        self.origins = _origins(plan, notebook)
+
+    def table(self):
+        """Returns a row a run as text: what would be done with it, and the parameters that differ."""
+        import pandas as pd
+
+        rows = []
+        for name, origin in self.origins.items():
+            how = standing(self.folder / name, origin)
+            of_run = self.plan.runs[name].parameters
+            rows.append({"run": name, "would": WOULD.get(how, how.replace("outdated", "run anew"))})
+            rows[-1] |= {parameter: of_run[parameter] for parameter in self.plan.varied}
+        return f"{pd.DataFrame(rows).to_string(index=False)}\n{len(rows)} runs, in {self.folder}"
+
+    def run(self, workers=None, dask=None, out=None):
+        """Does what is to be done and shows its progress. Returns the exit status. workers: runs at once on this machine, or
+        dask: the cluster, as `cluster.cluster` takes it. Raises InputError where that cannot be, or another process runs this
+        batch."""
+        on_machine = workers_of(dask) if dask else self._workers(workers)
+        if on_machine:
+            self._check_memory(on_machine)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            alone = take_lock(self.folder)
+        except BlockingIOError as error:
+            raise InputError(f"{error.strerror}, and runs this batch: wait for it, or stop it") from None
+        try:
+            if not alone:
+                raise InputError(
+                    f"{self.folder} lies on a file system without locks, where nobody can tell who writes a run: move the "
+                    "project to another, or run one after the other with train.py"
+                )
+            planned = {name: {"setting": run.setting, "parameters": run.parameters} for name, run in self.plan.runs.items()}
+            write_json(self.folder / "batch.json", {"plan": self.plan.name, "varied": self.plan.varied, "runs": planned})
+            return self._run(cluster(dask) if dask else _local(on_machine), bool(dask), out or sys.stdout)
+        finally:
+            free_lock(self.folder)
+
+    def _run(self, place, may_lose, out):
+        signals, futures, tries = [], {}, Counter()
+        to_do = {n: run for n, run in self.plan.runs.items() if standing(self.folder / n, self.origins[n]) != "done"}
+        progress = Progress(to_do, self.folder, out, len(self.plan.runs) - len(to_do))
+        with handled(lambda signum, frame: signals.append(signum), *stop_signals()), place as submit:
+            for name in to_do:
+                futures[submit(self._job(name))] = name
+            stopping = False
+            while futures:
+                if signals and not stopping:
+                    stopping = True
+                    free_lock(self.folder)  # which all that run look at
+                    print("\nstopping: each run saves its best model; this can take STOP_SECONDS", file=out, flush=True)
+                    for future in futures:
+                        future.cancel()
+                for future in concurrent.futures.wait(futures, LOOK, concurrent.futures.FIRST_COMPLETED).done:
+                    name = futures.pop(future)
+                    status, reason, lost = self._outcome(name, future)
+                    if lost and may_lose and not stopping and (tries := tries + Counter([name]))[name] <= LOST:
+                        futures[submit(self._job(name))] = name
+                    elif status != "waiting":
+                        progress.end(name, status, reason)
+                progress.show()
+            for name in to_do:  # a worker that was lost need not have taken its run with it
+                while lock_owner(self.folder / name):
+                    time.sleep(LOOK / 4)
+        return self._sum_up(progress, signals, out)
+
+    def _job(self, name):
+        return {
+            "batch": str(self.folder),
+            "owner": f"process {os.getpid()} on {socket.gethostname()}",
+            "folder": str(self.folder / name),
+            "log": str(self.folder / f"{name}.log"),
+            "notebook": self.notebook,
+            "parameters": self.plan.runs[name].parameters,
+            "origin": self.origins[name],
+        }
+
+    def _outcome(self, name, future):
+        """(status, reason, whether its worker was lost) of a run whose job has ended, by what stands in its folder."""
+        try:
+            exit_status = future.result()
+        except concurrent.futures.CancelledError:
+            return "waiting", "", True
+        except InputError as error:
+            return "failed", str(error), False
+        except Exception as error:  # whatever a cluster says of a worker that is gone
+            return "died", f"{type(error).__name__}: {error}", True
+        state = read_state(self.folder / name) or {}
+        status, reason = state.get("status", "failed"), state.get("reason", "")
+        if exit_status and status == "finished":  # of an earlier version, or told before its end
+            status = "failed"
+        if exit_status and not reason:
+            reason = _last_line(self.folder / f"{name}.log")
+        return status, reason, exit_status < 0 or status in ("died", "interrupted")
+
+    def _sum_up(self, progress, signals, out):
+        counts = Counter(progress.ended.values())
+        counts["finished"] += progress.before
+        warnings = Counter()
+        for name in self.plan.runs:
+            state = read_state(self.folder / name) or {}
+            warnings.update(state.get("warnings", []))
+        for message, count in warnings.items():
+            print(f"Warning ({count} runs): {message}", file=out)
+        said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        print(f"{said}, of {len(self.plan.runs)} runs in {duration(time.monotonic() - progress.started)}", file=out)
+        if signals or counts["finished"] < len(self.plan.runs):
+            print("the same command goes on with what is left", file=out)
+        else:
+            print(f"compare them: notebooks/4_compare.ipynb with BATCH = {self.folder.name!r}", file=out)
+        print(self.folder, file=out, flush=True)
+        return 128 + signals[0] if signals else int(counts["finished"] < len(self.plan.runs))
+
+    def _workers(self, asked):
+        if asked is None:
+            return min(usable_cores(), len(self.plan.runs), max(1, int(free_memory() // self._largest(1))))
+        if not 1 <= asked <= 1000:
+            raise InputError(f"--workers {asked}: expected a number from 1 to 1000")
+        return asked
+
+    def _largest(self, workers):
+        return max(run_memory(run.parameters, workers) for run in self.plan.runs.values())
+
+    def _check_memory(self, workers):
+        free, needed = free_memory(), workers * self._largest(workers)
+        if needed > free:
+            fits = next((n for n in range(workers - 1, 0, -1) if n * self._largest(n) <= free), 0)
+            advice = f"expected at most {fits}" if fits else "not even one fits: end other programs, or set CACHE_MB to less"
+            raise InputError(
+                f"memory is short for {workers} workers: their runs need about {needed / MIB:,.0f} MiB, {free / MIB:,.0f} are "
+                f"free; {advice}"
+            )
+
+
+@contextlib.contextmanager
+def _local(workers):
+    """Yields `submit(job)`, as `cluster.cluster` does, for so many workers on this machine."""
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        try:
+            yield lambda job: pool.submit(run_in_process, share(job, workers))
+        finally:
+            end_workers()
+
+
+def _origins(plan, notebook):
+    """{run: what it follows from}: the parameters that matter, the data with the audit that was saved of it, the file of a
+    split, the code."""
+    code, of_data, found = project.code_digest(notebook), {}, {}
+    for name, run in plan.runs.items():
+        parameters = run.parameters
+        kept = {key: value for key, value in parameters.items() if key not in NOT_OF_THE_RESULT}
+        found[name] = {"parameters": kept, "code": code}
+        if "DATA" in parameters:
+            where = tuple(parameters[key] for key in ("DATA", "LABELS", "SAMPLE", "LAYOUT", "MAX_BAD_SHARE"))
+            if where not in of_data:
+                data, labels, _ = project.open_data(parameters)
+                clips = load_clips(data, labels, parameters["LAYOUT"], parameters["MAX_BAD_SHARE"])
+                audit = project.audit_folder(clips) / "audit.json"
+                of_data[where] = {"data": clips.fingerprint, "audit": sha256(audit) if audit.exists() else ""}
+            split = project.project_path(parameters["SPLIT"])
+            found[name] |= of_data[where] | {"split": sha256(split) if split.is_file() else ""}
+    return found
+
+
+def _last_line(log):
+    try:
+        lines = pathlib.Path(log).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return f"there is no log {log}"
+    return f"{lines[-1] if lines else 'nothing was said'} (see {log})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""How the runs of a batch stand while they run: `Progress`."""
+
+import shutil
+import time
+
+from signlib.history import duration, percent
+from signlib.locks import lock_owner
+from signlib.state import read_progress
+
+SHOW_SECONDS = 60  # between two tables where they are written below each other; on a terminal each takes the place of the last
+NAME = 56  # letters of a run's name, the end of it
+
+
+class Progress:
+    """The table of what runs and a line for each run that has ended, written to `out`. runs: {name: Planned} of those that
+    are to be run, each in its folder in `folder`; `before`: how many were done already."""
+
+    def __init__(self, runs, folder, out, before=0):
+        self.runs, self.folder, self.out, self.before = runs, folder, out, before
+        self.live = out.isatty()
+        self.started, self.shown, self.lines = time.monotonic(), -SHOW_SECONDS, 0
+        self.ended, self.seen = {}, {}  # {name: status}; {name: (time of its state.h5, what that says)}
+
+    def show(self):
+        """Writes the table of the runs that somebody writes just now, where it is time for it."""
+        now = time.monotonic()
+        if self.live or now - self.shown >= SHOW_SECONDS:
+            self.shown = now
+            self._write("", self._table())
+
+    def end(self, name, status, reason=""):
+        """Writes the line of a run that has ended."""
+        self.ended[name] = status
+        row = self._row(name, status)
+        self._write(
+            row + (f"\n{'':12} {reason}" if reason and status != "finished" else ""), self._table() if self.live else []
+        )
+
+    def _write(self, text, table):
+        """`text`, which stays, and below it on a terminal the table, in the place of the one before."""
+        if self.live and self.lines:
+            self.out.write(f"\x1b[{self.lines}F\x1b[J")
+        width = shutil.get_terminal_size().columns if self.live else 1000
+        table = [line[: width - 1] for line in table]
+        self.out.write("".join(f"{line}\n" for line in [*([text] if text else []), *table]))
+        self.out.flush()
+        self.lines = len(table)
+
+    def _table(self):
+        rows = [self._row(name, "running") for name in self.runs if name not in self.ended and lock_owner(self.folder / name)]
+        left, all_runs = len(self.runs) - len(self.ended), len(self.runs) + self.before
+        line = f"{all_runs - left} of {all_runs} runs done, {len(rows)} running, {left - len(rows)} waiting"
+        if self.ended and left:
+            line += f"; about {duration((time.monotonic() - self.started) / len(self.ended) * left)} left"
+        head = f"{'':12} {'run':{NAME}} {'epoch':>9}  {'best':>21}  {'val accuracy':>12}  {'ETA <=':>8}"
+        return [head, *rows, line] if rows else [line]
+
+    def _row(self, name, status):
+        parameters, progress = self.runs[name].parameters, self._progress(name)
+        history, epochs = progress.get("history", {}), parameters.get("EPOCHS", 0)
+        epoch, best, best_epoch = progress.get("epoch", 0), progress.get("best_value"), progress.get("best_epoch", 0)
+        shown = f"{progress['monitor']} {best:.4f}" if best_epoch else ""
+        accuracy = percent("val_accuracy", {"val_accuracy": history["val_accuracy"][best_epoch - 1]}) if best_epoch else ""
+        seconds = progress.get("seconds", 0)
+        left = (
+            f"{duration(seconds / epoch * (epochs - epoch)):>8}" if epoch and status == "running" else f"{duration(seconds):>8}"
+        )
+        short = name if len(name) <= NAME else "…" + name[1 - NAME :]
+        return f"{status:12} {short:{NAME}} {f'{epoch}/{epochs}':>9}  {shown:>21}  {accuracy:>12}  {left if epoch else '':>8}"
+
+    def _progress(self, name):
+        """What the run's state.h5 says, which is read anew after each epoch alone."""
+        path = self.folder / name / "state.h5"
+        try:
+            changed = path.stat().st_mtime_ns
+        except OSError:
+            return {}
+        if self.seen.get(name, (0,))[0] != changed:
+            self.seen[name] = changed, read_progress(path)
+        return self.seen[name][1]
