@@ -20,12 +20,12 @@ from signlib.cluster import cluster, workers_of
 from signlib.dataset import load_clips
 from signlib.errors import InputError
 from signlib.files import sha256, write_json
-from signlib.history import duration
 from signlib.locks import free_lock, lock_owner, take_lock
 from signlib.memory import MIB, free_memory, run_memory
 from signlib.parameters import CHANGEABLE
 from signlib.plan import read_plan
 from signlib.progress import Progress
+from signlib.report import read_report
 from signlib.runs import read_state
 from signlib.signals import handled, stop_signals
 from signlib.worker import end_workers, run_in_process, share, standing, usable_cores
@@ -40,10 +40,15 @@ def main(arguments=None):
     """Runs a plan. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m signlib.batch", description="Many runs of the training notebook.")
     parser.add_argument("plan", help="a yaml file: base, grid, runs, repeats")
-    parser.add_argument("--workers", type=int, help="runs at once, which share cores and CACHE_MB [one a core]")
-    parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, or local:N: N workers on this machine")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers", type=int, help="runs at once, which share cores and CACHE_MB [one a core, as memory allows]"
+    )
+    where.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, or local:N: N workers on this machine")
     parser.add_argument("--dry-run", action="store_true", help="print the table of runs, and start none")
     options = parser.parse_args(arguments)
+    if options.workers is not None and not 1 <= options.workers <= 1000:
+        parser.error(f"--workers is {options.workers}; expected a number from 1 to 1000")
     try:
         plan = read_plan(options.plan)
         batch = Batch(plan, project.project_path("runs") / plan.name)
@@ -81,9 +86,10 @@ class Batch:
         """Does what is to be done and shows its progress. Returns the exit status. workers: runs at once on this machine, or
         dask: the cluster, as `cluster.cluster` takes it. Raises InputError where that cannot be, or another process runs this
         batch."""
-        on_machine = workers_of(dask) if dask else self._workers(workers)
-        if on_machine:
-            self._check_memory(on_machine)
+        to_do = {n: run for n, run in self.plan.runs.items() if standing(self.folder / n, self.origins[n]) != "done"}
+        on_machine = workers_of(dask) if dask else workers or min(usable_cores(), max(len(to_do), 1))
+        if on_machine and to_do:
+            on_machine = _fitting(on_machine, to_do, asked=workers or dask)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             alone = take_lock(self.folder)
@@ -97,37 +103,39 @@ class Batch:
                 )
             planned = {name: {"setting": run.setting, "parameters": run.parameters} for name, run in self.plan.runs.items()}
             write_json(self.folder / "batch.json", {"plan": self.plan.name, "varied": self.plan.varied, "runs": planned})
-            return self._run(cluster(dask) if dask else _local(on_machine), bool(dask), out or sys.stdout)
+            progress = Progress(to_do, self.folder, out or sys.stdout, len(self.plan.runs) - len(to_do))
+            signals = []
+            place = cluster(dask) if dask else _local(on_machine)
+            with handled(lambda signum, frame: signals.append(signum), *stop_signals()), place as submit:
+                self._run(to_do, submit, LOST if dask else 0, progress, signals)
+            return self._sum_up(progress, signals)
         finally:
             free_lock(self.folder)
 
-    def _run(self, place, may_lose, out):
-        signals, futures, tries = [], {}, Counter()
-        to_do = {n: run for n, run in self.plan.runs.items() if standing(self.folder / n, self.origins[n]) != "done"}
-        progress = Progress(to_do, self.folder, out, len(self.plan.runs) - len(to_do))
-        with handled(lambda signum, frame: signals.append(signum), *stop_signals()), place as submit:
-            for name in to_do:
-                futures[submit(self._job(name))] = name
-            stopping = False
-            while futures:
-                if signals and not stopping:
-                    stopping = True
-                    free_lock(self.folder)  # which all that run look at
-                    print("\nstopping: each run saves its best model; this can take STOP_SECONDS", file=out, flush=True)
-                    for future in futures:
-                        future.cancel()
-                for future in concurrent.futures.wait(futures, LOOK, concurrent.futures.FIRST_COMPLETED).done:
-                    name = futures.pop(future)
-                    status, reason, lost = self._outcome(name, future)
-                    if lost and may_lose and not stopping and (tries := tries + Counter([name]))[name] <= LOST:
-                        futures[submit(self._job(name))] = name
-                    elif status != "waiting":
-                        progress.end(name, status, reason)
-                progress.show()
-            for name in to_do:  # a worker that was lost need not have taken its run with it
-                while lock_owner(self.folder / name):
-                    time.sleep(LOOK / 4)
-        return self._sum_up(progress, signals, out)
+    def _run(self, to_do, submit, lost_times, progress, signals):
+        """Returns when all runs have ended, or after a signal when those have that had begun. A run whose worker was lost is
+        submitted again, so many times."""
+        futures = {submit(self._job(name)): name for name in to_do}
+        tries, stopping = Counter(), False
+        while futures:
+            if signals and not stopping:
+                stopping = True
+                free_lock(self.folder)  # at which all look that run
+                progress.say("stopping: each run saves its best model, which takes at most STOP_SECONDS")
+                for future in futures:
+                    future.cancel()
+            for future in concurrent.futures.wait(futures, LOOK, concurrent.futures.FIRST_COMPLETED).done:
+                name = futures.pop(future)
+                status, reason, lost = self._outcome(name, future)
+                tries[name] += 1
+                if lost and tries[name] <= lost_times and not stopping:
+                    futures[submit(self._job(name))] = name
+                elif status:
+                    progress.end(name, status, reason)
+            progress.show()
+        for name in to_do:  # a worker that was lost need not have taken its run with it
+            while lock_owner(self.folder / name):
+                time.sleep(LOOK / 4)
 
     def _job(self, name):
         return {
@@ -145,7 +153,7 @@ class Batch:
         try:
             exit_status = future.result()
         except concurrent.futures.CancelledError:
-            return "waiting", "", True
+            return "", "", True
         except InputError as error:
             return "failed", str(error), False
         except Exception as error:  # whatever a cluster says of a worker that is gone
@@ -158,43 +166,37 @@ class Batch:
             reason = _last_line(self.folder / f"{name}.log")
         return status, reason, exit_status < 0 or status in ("died", "interrupted")
 
-    def _sum_up(self, progress, signals, out):
-        counts = Counter(progress.ended.values())
-        counts["finished"] += progress.before
-        warnings = Counter()
-        for name in self.plan.runs:
+    def _sum_up(self, progress, signals):
+        """Says what came out, as it stands on disk; returns the exit status."""
+        statuses, warnings = [], Counter()
+        for name, origin in self.origins.items():
             state = read_state(self.folder / name) or {}
-            warnings.update(state.get("warnings", []))
+            began = standing(self.folder / name, origin) in ("done", "resume")
+            statuses.append(state["status"] if began else progress.ended.get(name, "waiting"))
+            warnings.update(state.get("warnings", ()) if began else ())
         for message, count in warnings.items():
-            print(f"Warning ({count} runs): {message}", file=out)
-        said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        print(f"{said}, of {len(self.plan.runs)} runs in {duration(time.monotonic() - progress.started)}", file=out)
-        if signals or counts["finished"] < len(self.plan.runs):
-            print("the same command goes on with what is left", file=out)
-        else:
-            print(f"compare them: notebooks/4_compare.ipynb with BATCH = {self.folder.name!r}", file=out)
-        print(self.folder, file=out, flush=True)
-        return 128 + signals[0] if signals else int(counts["finished"] < len(self.plan.runs))
+            progress.say(f"Warning ({count} runs): {message}")
+        counts, whole = Counter(statuses), all(status == "finished" for status in statuses)
+        progress.say(f"of {len(statuses)} runs: {', '.join(f'{count} {status}' for status, count in counts.items())}")
+        compare = f"compare them: notebooks/4_compare.ipynb with BATCH = {self.folder.name!r}"
+        progress.say(compare if whole else "the same command goes on with what is left")
+        progress.say(str(self.folder))
+        return 128 + signals[0] if signals else int(not whole)
 
-    def _workers(self, asked):
-        if asked is None:
-            return min(usable_cores(), len(self.plan.runs), max(1, int(free_memory() // self._largest(1))))
-        if not 1 <= asked <= 1000:
-            raise InputError(f"--workers {asked}: expected a number from 1 to 1000")
-        return asked
 
-    def _largest(self, workers):
-        return max(run_memory(run.parameters, workers) for run in self.plan.runs.values())
-
-    def _check_memory(self, workers):
-        free, needed = free_memory(), workers * self._largest(workers)
-        if needed > free:
-            fits = next((n for n in range(workers - 1, 0, -1) if n * self._largest(n) <= free), 0)
-            advice = f"expected at most {fits}" if fits else "not even one fits: end other programs, or set CACHE_MB to less"
-            raise InputError(
-                f"memory is short for {workers} workers: their runs need about {needed / MIB:,.0f} MiB, {free / MIB:,.0f} are "
-                f"free; {advice}"
-            )
+def _fitting(workers, runs, asked):
+    """The number of workers whose runs fit into memory, at most `workers`. Raises InputError where so many were `asked` for and
+    do not, or where not even one does."""
+    needed = [n * max(run_memory(run.parameters, n) for run in runs.values()) for n in range(1, workers + 1)]
+    free = free_memory()
+    fits = sum(size <= free for size in needed)
+    if fits < (workers if asked else 1):
+        advice = f"expected at most {fits}" if fits else "not even one fits: end other programs, or set CACHE_MB to less"
+        raise InputError(
+            f"memory is short for {workers} workers: their runs need about {needed[-1] / MIB:,.0f} MiB, {free / MIB:,.0f} are "
+            f"free; {advice}"
+        )
+    return fits
 
 
 @contextlib.contextmanager
@@ -220,11 +222,17 @@ def _origins(plan, notebook):
             if where not in of_data:
                 data, labels, _ = project.open_data(parameters)
                 clips = load_clips(data, labels, parameters["LAYOUT"], parameters["MAX_BAD_SHARE"])
-                audit = project.audit_folder(clips) / "audit.json"
-                of_data[where] = {"data": clips.fingerprint, "audit": sha256(audit) if audit.exists() else ""}
+                of_data[where] = {"data": clips.fingerprint, "audit": _audit(clips)}
             split = project.project_path(parameters["SPLIT"])
             found[name] |= of_data[where] | {"split": sha256(split) if split.is_file() else ""}
     return found
+
+
+def _audit(clips):
+    """The digest of the audit that a user saved of these clips; of the quick one, which a run makes of them by itself, none."""
+    folder = project.audit_folder(clips)
+    report = read_report(folder, clips.fingerprint)
+    return sha256(folder / "audit.json") if report and not report.quick else ""
 
 
 def _last_line(log):

@@ -4,7 +4,7 @@ import contextlib
 import os
 
 from signlib.errors import InputError
-from signlib.worker import run_in_process, share, usable_cores
+from signlib.worker import end_workers, run_in_process, share, usable_cores
 
 TIMEOUT = 30  # seconds to wait for the scheduler
 
@@ -29,7 +29,8 @@ def cluster(address):
                 f"--dask: no scheduler at {address} ({str(error) or type(error).__name__}); start one first"
             ) from None
         executor = client.get_executor(pure=False)
-        yield lambda job: executor.submit(_on_worker, job, dict(client.nthreads()), key=None)
+        yield lambda job: executor.submit(_on_worker, job, dict(client.nthreads()))
+        client.run(end_workers)
 
 
 def workers_of(address):

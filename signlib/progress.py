@@ -3,6 +3,7 @@
 import shutil
 import time
 
+from signlib.headless import Log
 from signlib.history import duration, percent
 from signlib.locks import lock_owner
 from signlib.state import read_progress
@@ -16,8 +17,8 @@ class Progress:
     are to be run, each in its folder in `folder`; `before`: how many were done already."""
 
     def __init__(self, runs, folder, out, before=0):
-        self.runs, self.folder, self.out, self.before = runs, folder, out, before
-        self.live = out.isatty()
+        self.runs, self.folder, self.before = runs, folder, before
+        self.live, self.out = out.isatty(), Log(out)
         self.started, self.shown, self.lines = time.monotonic(), -SHOW_SECONDS, 0
         self.ended, self.seen = {}, {}  # {name: status}; {name: (time of its state.h5, what that says)}
 
@@ -27,6 +28,10 @@ class Progress:
         if self.live or now - self.shown >= SHOW_SECONDS:
             self.shown = now
             self._write("", self._table())
+
+    def say(self, text):
+        """Writes a line that stays."""
+        self._write(text, [])
 
     def end(self, name, status, reason=""):
         """Writes the line of a run that has ended."""
@@ -43,7 +48,6 @@ class Progress:
         width = shutil.get_terminal_size().columns if self.live else 1000
         table = [line[: width - 1] for line in table]
         self.out.write("".join(f"{line}\n" for line in [*([text] if text else []), *table]))
-        self.out.flush()
         self.lines = len(table)
 
     def _table(self):

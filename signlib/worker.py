@@ -45,9 +45,11 @@ def run_in_process(job):
             f"{job['batch']} is not there on {socket.gethostname()}: workers need the project's folder at the same path as "
             "where the batch was started, on a file system that all of them share"
         )
-    try:
-        worker = _idle.get_nowait()
-    except queue.Empty:
+    worker = None
+    with contextlib.suppress(queue.Empty):
+        while worker is None or worker.poll() is not None:  # somebody may have killed one that waited
+            worker = _idle.get_nowait()
+    if worker is None or worker.poll() is not None:
         quiet = os.environ | dict.fromkeys(THREADS, "1")  # it only waits; a job sets its own
         worker = subprocess.Popen(
             [sys.executable, "-m", "signlib.worker"],
@@ -109,7 +111,10 @@ def standing(folder, origin):
         before = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         before = {}
-    if changed := [name for name, value in origin.items() if before.get(name) != value]:
+    changed = [name for name, value in origin.items() if before.get(name) != value]
+    if state.get("data_fingerprint", origin.get("data")) != origin.get("data"):  # while the batch ran
+        changed.append("data")
+    if changed:
         return f"outdated: {', '.join(changed)} changed"
     return "done" if state["status"] in ("finished", "diverged") else "resume"  # it would diverge again
 
