@@ -102,7 +102,8 @@ class Batch:
                 spread = math.sqrt(sum(1 / len(one) + 1 / len(other) for one, other in pairs)) / max(len(pairs), 1)
                 half = t * noise * spread
                 rows.append((parameter, value, against, len(pairs), effect, effect - half, effect + half))
-        return pd.DataFrame(rows, columns=["parameter", "value", "against", "pairs", "effect", "low", "high"])
+        table = pd.DataFrame(rows, columns=["parameter", "value", "against", "pairs", "effect", "low", "high"], dtype=object)
+        return table.astype({"pairs": int, "effect": float, "low": float, "high": float})  # a whole number stays one
 
     def differences(self, metric=TOP_1):
         """Returns a DataFrame, a row a pair of settings with two runs or more, the better first: one, other, difference, low,
@@ -136,14 +137,14 @@ class Batch:
         from scipy.stats import norm
 
         scores = {setting: values for setting, values in self.scores(metric).items() if len(values)}
-        noise, freedom, _ = _noise(scores)
-        said = [f"Settings compared on the validation clips, which chose each best epoch, too: {len(scores)}."]
-        if freedom and len(scores) > 1:  # Blom 1958: the largest of so many normal values, as expected
+        noise, _, _ = _noise(scores)
+        said = [f"Settings compared on the validation clips, which also chose each run's best epoch: {len(scores)}."]
+        if noise > ROUNDING and len(scores) > 1:  # Blom 1958: the largest of so many normal values, as expected
             luck = norm.ppf((len(scores) - 0.375) / (len(scores) + 0.25)) * noise
             luck *= np.mean([1 / math.sqrt(len(values)) for values in scores.values()])
             said.append(f"Were all of them alike, the best mean would lie {luck:.1%} above their average, by the seeds alone.")
-        if freedom and noise < ROUNDING:
-            said.append("All seeds of a setting came out equal, so that nothing is known of their noise: run more seeds.")
+        if noise < ROUNDING:
+            said.append("All seeds of each setting came out equal, so that nothing is known of their noise: run more seeds.")
         if alone := [setting for setting, values in scores.items() if len(values) == 1]:
             said.append(f"One run alone has no part in the differences: {', '.join(alone)}.")
         judged = {setting: self._judged[setting]["clips"] for setting in scores if setting in self._judged}
