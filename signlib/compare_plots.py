@@ -50,7 +50,7 @@ def curves(histories, metric="accuracy"):
     if not any(map(len, histories.values())):
         axes.text(0.5, 0.5, "no run has finished an epoch", transform=axes.transAxes, ha="center", color=GREY)
     lines = sum(text.count("\n") for text in axes.get_legend_handles_labels()[1])
-    figure.set_figheight(figure.get_figheight() + 0.17 * lines)
+    figure.set_figheight(figure.get_figheight() + 0.21 * lines)
     return _by_epoch(figure, axes)
 
 
@@ -58,7 +58,7 @@ def effects(table):
     """What each value of a parameter brings against another, all else equal, with its 95 % interval; blue where that excludes
     0. table: `Batch.effects(metric)`."""
     names = [f"{row.parameter}: {row.value} against {row.against}" for row in table.itertuples()]
-    names = [f"{name} ({pairs} pair{'s' * (pairs != 1)})" for name, pairs in zip(names, table.pairs, strict=True)]
+    names = [f"{name} ({pairs}\xa0pair{'s' * (pairs != 1)})" for name, pairs in zip(names, table.pairs, strict=True)]
     figure, axes = _rows("Effect of each parameter, all else equal", "difference of the means (percentage points)", names)
     if table.effect.notna().any():
         axes.axvline(0, color=GREY, linewidth=1)
