@@ -48,6 +48,8 @@ _HOME = {
     "load_runs": "runs",
     "open_data": "project",
     "read_run": "runs",
+    "read_batch": "compare",
+    "promote": "promotion",
     "reopen": "reopen",
     "diagnose": "diagnose",
     "choose_runs": "diagnose_browser",

@@ -37,22 +37,26 @@ def units_of(signers, recordings):
     return np.unique(connected_components(links, directed=False)[1][:n], return_inverse=True)[1]
 
 
+def resampled(counts):
+    """Yields `(100, K)` totals of `counts (U, K)`, DRAWS in all, when the units, its rows, are drawn anew. The draws are
+    the same each time for so many units, so that what follows from two such tables can be compared draw by draw."""
+    units, rng = len(counts), np.random.default_rng(0)
+    for _ in range(DRAWS // 100):
+        yield rng.multinomial(units, np.full(units, 1 / units), 100).astype(np.float32) @ counts.astype(np.float32)
+
+
 def _bootstrap(counts, statistic, confidence=0.95):
     """(low, high) of `statistic(totals (draws, K))` when the units, rows of `counts (U, K)`, are drawn anew: the percentile
     interval of Efron 1979, of whole clusters (Davison & Hinkley 1997, Bootstrap Methods, 3.8)."""
-    units, rng = len(counts), np.random.default_rng(0)
-    values = [
-        statistic(rng.multinomial(units, np.full(units, 1 / units), 100).astype(np.float32) @ counts.astype(np.float32))
-        for _ in range(DRAWS // 100)
-    ]
-    return tuple(float(value) for value in np.quantile(np.concatenate(values), [(1 - confidence) / 2, (1 + confidence) / 2]))
+    values = np.concatenate([statistic(totals) for totals in resampled(counts)])
+    return tuple(float(value) for value in np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2]))
 
 
 def accuracy_interval(correct, units=None, confidence=0.95):
-    """Returns (accuracy, low, high) of `(N,)` bool: the bootstrap over `units` (see `units_of`), by default over the clips.
-    Of fewer than FEW_UNITS, or where all or none are right, drawing says nothing: then the interval of Wilson 1927
-    (JASA 22:209) for so many units."""
-    correct = np.asarray(correct, bool)
+    """Returns (accuracy, low, high) of `(N,)` bool, or of the share of several models that are right: the bootstrap over
+    `units` (see `units_of`), by default over the clips. Of fewer than FEW_UNITS, or where all or none are right, drawing says
+    nothing: then the interval of Wilson 1927 (JASA 22:209) for so many units."""
+    correct = np.asarray(correct, float)
     units = np.arange(len(correct)) if units is None else np.unique(units, return_inverse=True)[1]
     n, p = int(units.max()) + 1, float(correct.mean())
     if n >= FEW_UNITS and 0 < p < 1:

@@ -25,6 +25,16 @@ def test_where_all_or_none_are_right_the_interval_is_wilsons():
             assert 0 <= low <= value <= high <= 1 and low < high
 
 
+def test_what_several_models_read_has_one_interval_narrower_than_each_alone():
+    rng = np.random.default_rng(0)
+    models = rng.random((4, 200)) < 0.6
+    value, low, high = evaluate.accuracy_interval(models.mean(axis=0))
+    assert value == pytest.approx(models.mean()) and low < value < high
+    assert all(high - low < 0.7 * np.ptp(evaluate.accuracy_interval(right)[1:]) for right in models)  # they err independently
+    value, low, high = evaluate.accuracy_interval(models[:, :5].mean(axis=0))  # too few to draw from
+    assert 0 < low < value < high < 1
+
+
 def test_confusions_have_the_truth_in_rows():
     matrix = evaluate.confusion_matrix(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 3)
     assert matrix.tolist() == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]

@@ -6,7 +6,14 @@ import pytest
 
 from signlib import project, runs
 from signlib.errors import InputError
-from signlib.parameters import AUDIT_PARAMETERS, CHANGEABLE, DIAGNOSE_PARAMETERS, PARAMETERS, check_parameters
+from signlib.parameters import (
+    AUDIT_PARAMETERS,
+    CHANGEABLE,
+    COMPARE_PARAMETERS,
+    DIAGNOSE_PARAMETERS,
+    PARAMETERS,
+    check_parameters,
+)
 
 AUDIT = project.ROOT / "notebooks" / "1_audit.ipynb"
 
@@ -16,7 +23,8 @@ def test_the_table_and_the_notebook_agree(given):
     assert list(cell) == list(PARAMETERS)
     assert all(why and default is not None for default, why in cell.values())
     assert check_parameters(given) == given
-    for table, notebook in ((AUDIT_PARAMETERS, "1_audit"), (DIAGNOSE_PARAMETERS, "3_diagnose")):
+    others = {"1_audit": AUDIT_PARAMETERS, "3_diagnose": DIAGNOSE_PARAMETERS, "4_compare": COMPARE_PARAMETERS}
+    for notebook, table in others.items():
         cell = project.notebook_parameters(project.ROOT / "notebooks" / f"{notebook}.ipynb")
         assert set(cell) == set(table)
         check_parameters({name: default for name, (default, _) in cell.items()}, table)

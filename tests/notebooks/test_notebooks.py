@@ -17,6 +17,7 @@ import signlib
 from signlib import project, runs
 from signlib.report import read_report
 from signlib.sample import make_sample
+from tests.test_compare import judged_by, make_batch
 
 NOTEBOOKS = sorted((project.ROOT / "notebooks").glob("*.ipynb"))
 
@@ -254,3 +255,22 @@ def test_a_killed_kernel_is_a_failed_run_that_can_be_resumed(sample, tmp_path):
     assert state["status"] == "finished" and len(state["history"]["loss"]) == 5 and "reason" in state
     assert signlib.load_model(tmp_path / "models/lstm_model.h5").record["epoch"] == state["best_epoch"]
     assert {path.name for path in (tmp_path / "run").glob("*.ipynb")} == {"2_train.ipynb", "2_train-2.ipynb"}
+
+
+def test_compare_says_which_setting_is_best_and_whether_that_is_noise(tmp_path):
+    rng, plan = np.random.default_rng(0), []
+    for rate, epochs, right in ((3e-4, 5, 45), (1e-3, 5, 80), (3e-4, 9, 45)):
+        seeds = [judged_by(rng.permutation(90) < right + seed) for seed in range(3)]
+        plan.append(({"LEARNING_RATE": rate, "EPOCHS": epochs}, seeds))
+    batch = make_batch(tmp_path / "rates", [*plan, ({"LEARNING_RATE": 1e-3, "EPOCHS": 9}, [None, None])])
+    done = papermill("4_compare.ipynb", tmp_path / "out.ipynb", BATCH=batch.folder)
+    assert done.returncode == 0, done.stderr
+    text, kinds = outputs(tmp_path / "out.ipynb")
+    parts = ("rates: 9 finished, 2 waiting", "2 of 3 differences are beyond", "by the seeds alone", "nothing asked for")
+    assert [part for part in parts if part not in text] == []
+    shown = [o.data["text/html"] for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells if cell.cell_type == "code"
+             for o in cell.outputs if "text/html" in o.get("data", {})]  # fmt: skip
+    assert [table.count("<tr>") - 1 for table in shown] == [11, 4, 2, 3]
+    assert shown[1].index("learning_rate=0.001__epochs=5") < shown[1].index("learning_rate=0.0003") and "nan" not in shown[1]
+    assert "0 of 2" in shown[1] and ">0.0003<" in shown[0] and ">waiting<" in shown[0]
+    assert kinds.count("image/png") == 4
