@@ -28,6 +28,7 @@ help:
 	@echo "make lab               open JupyterLab on notebooks/"
 	@echo "make test              ruff, then the tests"
 	@echo "make test-kills        trainings that are killed and go on, the tests that make test leaves out"
+	@echo "make test-dask         batches on a Dask cluster"
 	@echo "make test-lab          the notebooks in JupyterLab, in Chromium; LAB_SCREENSHOTS=FOLDER keeps pictures of them"
 	@echo "make test-macos-stack  model, generator, saving and a notebook on TensorFlow 2.16.2 (what tensorflow-macos installs)"
 	@echo "make clean             remove the environments, not your data, models or runs"
@@ -46,6 +47,9 @@ test: .venv/installed
 test-kills: .venv/installed
 	.venv/bin/python -m pytest -m kills
 
+test-dask: .venv/installed-dask
+	.venv/bin/python -m pytest -m dask tests/test_cluster.py
+
 test-lab: .venv/installed-browser
 	.venv/bin/python -m pytest -m lab -s tests/notebooks/test_lab.py
 
@@ -58,13 +62,13 @@ clean:
 .venv/installed: pyproject.toml requirements/current.txt requirements/macos-stack.txt
 	$(call install,.venv,$(PROBE))
 
-.venv/installed-browser: .venv/installed
+.venv/installed-%: .venv/installed
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c requirements/$$(.venv/bin/python -c '$(PROBE)').txt -e '.[browser]'
+		-c requirements/$$(.venv/bin/python -c '$(PROBE)').txt -e '.[$*]'
 	touch $@
 
 .venv-macos/installed: pyproject.toml requirements/macos-stack.txt
 	$(call install,.venv-macos,$(PROBE_MACOS_STACK))
 
-.PHONY: help train lab test test-kills test-lab test-macos-stack clean
+.PHONY: help train lab test test-kills test-dask test-lab test-macos-stack clean
 .DEFAULT_GOAL := help

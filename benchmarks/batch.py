@@ -11,6 +11,7 @@ something did not, 130: interrupted.
 
 import argparse
 import contextlib
+import os
 import pathlib
 import shutil
 import signal
@@ -151,38 +152,42 @@ def kills(small, seed):
 
 
 def dask(small, seed):
-    """Workers of a Dask cluster of two are killed at random moments while they run the plan. Held: as for `kills`; the batch
-    itself ends with status 0."""
-    rng = np.random.default_rng(seed)
-    with plans(SMALL if small else PLAN, "whole", "dask") as (first, plan):
+    """A Dask cluster of two workers runs the plan. At random moments a worker is killed, or loses its connection to the
+    scheduler, by turns. Held: as for `kills`; the batch itself ends with status 0."""
+    from distributed import Client, LocalCluster
+
+    rng, faults = np.random.default_rng(seed), []
+    with plans(SMALL if small else PLAN, "whole", "dask") as (first, plan), contextlib.ExitStack() as stack:
         whole, seconds = undisturbed(first)
-        batch, killed, seen = Running(plan, "--dask", f"local:{WORKERS}"), 0, set()
-        while batch.child.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                batch.child.wait(rng.uniform(0.5, 1) * seconds / (2 if small else 6))
-                break
-            seen.update(batch.processes())
-            if workers := [child for child in batch.processes() if is_dask_worker(child)]:
-                workers[rng.integers(len(workers))].kill()
-                killed += 1
-            if killed >= (1 if small else 2 * KILLS):
-                break
-        seen.update(batch.processes())
+        cluster = stack.enter_context(LocalCluster(WORKERS, threads_per_worker=1, dashboard_address=None))
+        client, seen = stack.enter_context(Client(cluster)), set()
+        batch = Running(plan, "--dask", cluster.scheduler_address)
+        for number in range(1 if small else 2 * KILLS):
+            try:
+                batch.child.wait(rng.uniform(0.5, 1) * seconds / (2 if small else 2 * KILLS))
+                yield f"the batch had ended before fault {number + 1}"
+            except subprocess.TimeoutExpired:
+                seen.update(psutil.Process().children(recursive=True))
+                pids = client.run(os.getpid)
+                address = sorted(pids)[rng.integers(len(pids))]
+                faults.append("lost connection" if number % 2 else "kill")
+                if number % 2:
+                    client.run(lose_connection, workers=[address], wait=False)
+                else:
+                    os.kill(pids[address], signal.SIGKILL)
         if batch.wait():
             yield f"the batch ended badly: {batch.log.read_text()[-2000:]}"
-        if not killed:
-            yield "no worker was killed"
+        seen.update(psutil.Process().children(recursive=True))
+        stack.pop_all().close()
         if processes := left(list(seen)):
             yield f"left: {processes}"
         yield from differences(batch.folder, whole)
-        print(f"dask: {killed} workers killed", flush=True)
+        print(f"dask: {len(faults)} faults: {', '.join(faults)}", flush=True)
 
 
-def is_dask_worker(process):
-    """Whether a process is one of the cluster's workers: what its nanny spawned, and not one that watches over resources."""
-    with contextlib.suppress(psutil.Error):
-        return "multiprocessing.spawn" in " ".join(process.cmdline())
-    return False
+def lose_connection(dask_worker):
+    """In a worker: its connection to the scheduler breaks."""
+    dask_worker.batched_stream.comm.abort()
 
 
 class Memory:

@@ -59,6 +59,9 @@ def main(arguments=None):
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except ConnectionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:  # before a run was started
         return 130
 
@@ -115,27 +118,30 @@ class Batch:
     def _run(self, to_do, submit, lost_times, progress, signals):
         """Returns when all runs have ended, or after a signal when those have that had begun. A run whose worker was lost is
         submitted again, so many times."""
-        futures = {submit(self._job(name)): name for name in to_do}
         tries, stopping = Counter(), False
-        while futures:
-            if signals and not stopping:
-                stopping = True
-                free_lock(self.folder)  # at which all look that run
-                progress.say("stopping: each run saves its best model, which takes at most STOP_SECONDS")
-                for future in futures:
-                    future.cancel()
-            for future in concurrent.futures.wait(futures, LOOK, concurrent.futures.FIRST_COMPLETED).done:
-                name = futures.pop(future)
-                status, reason, lost = self._outcome(name, future)
-                tries[name] += 1
-                if lost and tries[name] <= lost_times and not stopping:
-                    futures[submit(self._job(name))] = name
-                elif status:
-                    progress.end(name, status, reason)
-            progress.show()
-        for name in to_do:  # a worker that was lost need not have taken its run with it
-            while lock_owner(self.folder / name):
-                time.sleep(LOOK / 4)
+        try:
+            futures = {submit(self._job(name)): name for name in to_do}
+            while futures:
+                if signals and not stopping:
+                    stopping = True
+                    free_lock(self.folder)  # at which all look that run
+                    progress.say("stopping: each run saves its best model, which takes at most STOP_SECONDS")
+                    for future in futures:
+                        future.cancel()
+                for future in concurrent.futures.wait(futures, LOOK, concurrent.futures.FIRST_COMPLETED).done:
+                    name = futures.pop(future)
+                    status, reason, lost = self._outcome(name, future)
+                    tries[name] += 1
+                    if lost and tries[name] <= lost_times and not stopping:
+                        futures[submit(self._job(name))] = name
+                    elif status:
+                        progress.end(name, status, reason)
+                progress.show()
+        finally:
+            free_lock(self.folder)
+            for name in to_do:  # a worker that was lost need not have taken its run with it
+                while lock_owner(self.folder / name):
+                    time.sleep(LOOK / 4)
 
     def _job(self, name):
         return {

@@ -13,7 +13,7 @@ TIMEOUT = 30  # seconds to wait for the scheduler
 def cluster(address):
     """Yields `submit(job)`, which returns a Future of the exit status of `worker.run_in_process`, on a worker of the cluster
     whose scheduler is at `address`; a worker does as many jobs at once as it has threads. "local:N" starts a cluster of N
-    workers on this machine. Raises InputError where there is none."""
+    workers on this machine. Raises InputError where there is none, and `submit` ConnectionError where it is gone."""
     try:
         from distributed import Client, LocalCluster
     except ImportError:
@@ -29,8 +29,15 @@ def cluster(address):
                 f"--dask: no scheduler at {address} ({str(error) or type(error).__name__}); start one first"
             ) from None
         executor = client.get_executor(pure=False)
-        yield lambda job: executor.submit(_on_worker, job, dict(client.nthreads()))
-        client.run(end_workers)
+
+        def submit(job):
+            try:
+                return executor.submit(_on_worker, job, dict(client.nthreads()))
+            except Exception as error:  # whatever a client that lost its scheduler raises
+                raise ConnectionError(f"the scheduler of the cluster is gone ({error}); the same command goes on") from None
+
+        yield submit
+        client.run(end_workers, on_error="ignore")
 
 
 def workers_of(address):

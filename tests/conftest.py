@@ -10,7 +10,11 @@ from signlib.dataset import Clip
 from signlib.preprocess import Preprocessor
 
 # Markers whose tests run only where they are asked for, which keeps `make test` short, and why they are skipped elsewhere.
-ASKED_FOR = {"kills": "kills trainings: make test-kills", "lab": "opens JupyterLab in a browser: make test-lab"}
+ASKED_FOR = {
+    "kills": "kills trainings: make test-kills",
+    "dask": "starts Dask clusters: make test-dask",
+    "lab": "opens JupyterLab in a browser: make test-lab",
+}
 
 
 def pytest_collection_modifyitems(config, items):
@@ -171,6 +175,22 @@ def flip():
 def given():
     """The training notebook's parameters with their defaults."""
     return {name: default for name, (default, _) in project.notebook_parameters().items()}
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """The function `notebook(code)`: the path of a notebook with that cell after its parameters RUN_DIR, RESUME and SEED."""
+
+    import nbformat
+
+    def notebook(code):
+        cells = [nbformat.v4.new_code_cell('RUN_DIR = ""\nRESUME = ""\nSEED = 0', metadata={"tags": ["parameters"]})]
+        written = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(code)])
+        written.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(written, tmp_path / "a.ipynb")
+        return tmp_path / "a.ipynb"
+
+    return notebook
 
 
 @pytest.fixture

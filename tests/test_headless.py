@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 
-import nbformat
 import pytest
 
 from signlib import headless, project, runs
@@ -20,20 +19,6 @@ folder = pathlib.Path(RUN_DIR)
 (folder / "run.json").write_text(json.dumps({"status": "STATUS", "reason": "as told", "parameters": {}}))
 print("a line of the log", flush=True)
 """
-
-
-@pytest.fixture
-def notebook(tmp_path):
-    """The function `notebook(code)`: the path of a notebook with that cell after its parameters."""
-
-    def notebook(code):
-        parameters = nbformat.v4.new_code_cell('RUN_DIR = ""\nRESUME = ""', metadata={"tags": ["parameters"]})
-        written = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(code)])
-        written.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(written, tmp_path / "a.ipynb")
-        return tmp_path / "a.ipynb"
-
-    return notebook
 
 
 @pytest.mark.parametrize(
