@@ -52,7 +52,7 @@ def make_ensemble(folders, out):
         raise SaveError(f"cannot write {out} ({reason}): once that is mended, make the ensemble again") from error
     width = max(map(len, [*names, "mean of the members"]))
     shares = [_top_1(each)[0] for each in judged]
-    print(f"{len(names)} members; validation: {together.basis()}")
+    print(f"{len(names)} members; 95 % interval over {together.basis()}")
     for name, share in zip([*names, "mean of the members"], [*shares, np.mean(shares)], strict=True):
         print(f"{name:{width}} {share:6.1%}")
     share, low, high = _top_1(together)

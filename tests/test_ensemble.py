@@ -129,7 +129,7 @@ def test_the_folder_of_an_ensemble_is_read_like_that_of_a_run(members, tmp_path,
     shares = [np.mean(one.predicted == one.labels) for one in each]
     (name, share, low, high), *_ = saved.rows()
     assert printed == [
-        "3 members; validation: 12 clips",
+        "3 members; 95 % interval over 12 clips",
         *(f"{f'seed={seed}':19} {100 * value:5.1f}%" for seed, value in zip((1, 2, 3), shares, strict=True)),
         f"mean of the members {100 * np.mean(shares):5.1f}%",
         f"the ensemble        {100 * share:5.1f}%  ({100 * low:.1f}% to {100 * high:.1f}%)",
