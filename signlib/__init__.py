@@ -39,6 +39,7 @@ _HOME = {
     "save_model": "safe_save",
     "publish": "safe_save",
     "load_model": "safe_save",
+    "make_ensemble": "ensemble",
     "fit": "training",
     "clamp_history": "history",
     "check_parameters": "parameters",

@@ -17,7 +17,7 @@ GLOSS_LETTERS = 24  # of a name; the rest of a longer one is cut
 def run_curves(runs, metric="loss", log=False):
     """A metric of several runs over the epochs, validation in full lines, training in dots. runs: {name: history}; metric:
     "loss", "accuracy" or "learning_rate", which is of the run as a whole. What cannot be drawn as it is, being clamped or not
-    finite, is marked with its raw value."""
+    finite, is marked with its raw value; a run without epochs, as an ensemble is, stands in the legend alone and says so."""
     names = {"loss": "loss", "accuracy": "accuracy (%)", "learning_rate": "learning rate"}
     figure, axes = _axes(f"{names[metric].split(' (')[0].capitalize()} by epoch", "epoch", names[metric] + " (log scale)" * log)
     scale = 100 if metric == "accuracy" else 1
@@ -25,6 +25,8 @@ def run_curves(runs, metric="loss", log=False):
         colour, sides = RUN_COLOURS[number % len(RUN_COLOURS)], (metric, "val_" + metric)
         marker = MARKERS[number // len(RUN_COLOURS) % len(MARKERS)]
         shown = clamp_history({name: history[name] for name in sides if name in history})
+        if not history:
+            axes.plot([], [], color=colour, marker=marker, markersize=4, label=f"{run}: no epochs")
         for name in shown:
             values, raw = np.array(shown[name]) * scale, np.array(shown.raw[name]) * scale
             epochs, fine = np.arange(1, len(values) + 1), np.isfinite(values) & ~(log & (values <= 0))
@@ -42,7 +44,7 @@ def run_curves(runs, metric="loss", log=False):
                 axes.text(epochs[i], 0.94, f"{raw[i]:.3g}", ha="center", va="top", fontsize=8, **top)
     if metric == "accuracy":
         axes.set_ylim(-3, 103)
-    if log:
+    if log and np.isfinite(axes.dataLim.ymax):  # a logarithmic axis needs something that is drawn
         _log_scale(axes)
     elif metric == "learning_rate":
         axes.set_ylim(bottom=0)

@@ -93,7 +93,7 @@ def _convert(loaded):
     import onnx
     import tf2onnx
 
-    model = keras.models.clone_model(loaded.model, clone_function=_exportable)
+    model = keras.models.clone_model(loaded.model, clone_function=_exportable, recursive=True)
     function = tf.function(lambda features: {"probabilities": model(features, training=False)})
     signature = [tf.TensorSpec((None, *loaded.preprocessor.output_shape), tf.float32, name="features")]
     converted, _ = tf2onnx.convert.from_function(function, input_signature=signature)

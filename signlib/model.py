@@ -1,4 +1,4 @@
-"""`build_model`: the architectures, and the layers they need to load back from .h5.
+"""`build_model`: the architectures, and the layers they need to load back from .h5; `average_models`: several as one.
 
 Padding is told by `valid` `(B, L, 1)`, an argument of every layer in which frames meet, never by a Keras mask: those do
 not load back from .h5.
@@ -282,3 +282,12 @@ def build_model(
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
     return model
+
+
+def average_models(models):
+    """Returns one keras.Model of models of the same shapes: features `(B, L, D)` -> the mean of their probabilities `(B, C)`.
+    It holds their layers and weights, not copies, and is not compiled, since it is not trained."""
+    inputs = layers.Input(models[0].input_shape[1:], name="features")
+    members = [keras.Model(model.input, model.output, name=f"member{number}") for number, model in enumerate(models, 1)]
+    mean = layers.Average(name="mean")([member(inputs) for member in members])
+    return keras.Model(inputs, mean, name="ensemble")

@@ -210,6 +210,8 @@ def run_to_resume(resume):
     state = read_state(folder)
     if state is None or not isinstance(state.get("parameters"), dict):
         raise InputError(f"RESUME: no run in {folder}; expected a folder with the run.json of a run, such as one in runs/")
+    if "ensemble" in state:
+        raise InputError(f"RESUME: {folder} is an ensemble, which is not trained: name one of {', '.join(state['ensemble'])}")
     if state["status"] == "running" and folder / "run.json" not in Run.locks:
         raise InputError(f"RESUME: {folder} is still running: process {state.get('pid')} on {state.get('host')}")
     return folder, state

@@ -19,7 +19,7 @@ from signlib.device import keras, tf
 from signlib.errors import InputError, SaveError
 from signlib.files import atomic_path, read_sealed, seal, sha256, write_json
 from signlib.locks import locked
-from signlib.model import build_model
+from signlib.model import average_models, build_model
 from signlib.predict import LoadedModel
 from signlib.preprocess import Preprocessor
 
@@ -127,8 +127,9 @@ def load_model(path):
     """Returns the `LoadedModel` of a file that `save_model` wrote, and writes the readable copy of its record anew where that
     is missing or differs.
 
-    The file's checksum is looked at first; the model is then built anew from the record, compiled, and only arrays are
-    read, so that nothing in the file is ever executed. Raises InputError, naming the file, for anything else.
+    The file's checksum is looked at first; the model is then built anew from the record, compiled, or where that names
+    `members` as their average, and only arrays are read, so that nothing in the file is ever executed. Raises InputError,
+    naming the file, for anything else.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -140,7 +141,9 @@ def load_model(path):
                 f"its format is {record['format']!r}; this version reads {FORMAT}: train it again, or use the older one"
             )
         shape = Preprocessor(**record["preprocessor"]).output_shape
-        model = build_model(shape, len(record["classes"]), **record["architecture"])
+        count = len(record["members"]) if "members" in record else 1
+        models = [build_model(shape, len(record["classes"]), **record["architecture"]) for _ in range(count)]
+        model = average_models(models) if "members" in record else models[0]
         with h5py.File(io.BytesIO(data)) as file:
             for weight, array in _stored(file, model):
                 weight.assign(array)
@@ -233,14 +236,15 @@ def _open(path):
 
 
 def _stored(file, model):
-    """Yields (weight of the model, its array in the file), as Keras lays them out: by layer, in the layer's order. Raises
-    InputError at the first one that does not fit."""
+    """Yields (weight of the model, its array in the file), as Keras lays them out: by layer, of each those that are trained
+    first, which in a member of an ensemble is another order than `layer.weights`. Raises InputError at the first one that does
+    not fit."""
     for layer in filter(lambda layer: layer.weights, model.layers):
-        group = file[f"model_weights/{layer.name}"]
+        weights, group = layer.trainable_weights + layer.non_trainable_weights, file[f"model_weights/{layer.name}"]
         arrays = [group[name] for name in np.asarray(group.attrs["weight_names"]).astype(str)]
-        if len(arrays) != len(layer.weights):
-            raise InputError(f"layer {layer.name} has {len(arrays)} arrays; expected {len(layer.weights)}")
-        for weight, array in zip(layer.weights, arrays, strict=True):
+        if len(arrays) != len(weights):
+            raise InputError(f"layer {layer.name} has {len(arrays)} arrays; expected {len(weights)}")
+        for weight, array in zip(weights, arrays, strict=True):
             if (array.shape, str(array.dtype)) != (weight.shape, weight.dtype):
                 raise InputError(
                     f"{weight.path} is {array.dtype} {array.shape}; by its record it has to be {weight.dtype} {weight.shape}"

@@ -79,6 +79,7 @@ def _signer_run(run, runs):
             isinstance(given, dict)
             and given.get("SPLIT") == "signer"
             and other.get("status") == "finished"
+            and "ensemble" not in other  # which is better than a run of its recipe
             and other.get("data_fingerprint") == run["data_fingerprint"]
             and all(given.get(name) == value for name, value in wanted.items() if name not in RECIPE_KEPT)
         ):

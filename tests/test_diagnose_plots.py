@@ -38,6 +38,13 @@ def test_runs_are_told_apart_and_what_cannot_be_drawn_carries_its_raw_value(draw
     draw(diagnose_plots.run_curves({"old": {"loss": [1.0]}}, "learning_rate"))  # a run of before it was recorded
 
 
+def test_a_run_without_epochs_says_so_alone_and_beside_others(draw):
+    other = {"loss": [2.0, 1.0], "accuracy": [0.1, 0.2], "learning_rate": [1e-3, 1e-3]}
+    for metric in ("loss", "accuracy", "learning_rate"):
+        for runs in ({"ensemble": {}}, {"ensemble": {}, "one": other}):
+            assert "ensemble: no epochs" in draw(diagnose_plots.run_curves(runs, metric, log=metric != "accuracy"))
+
+
 def inside(figure):
     """Whether all that is drawn lies within the picture."""
     figure.draw_without_rendering()

@@ -11,7 +11,7 @@ import signlib
 from signlib import export, project
 from signlib.errors import InputError, SaveError
 from signlib.export import export_model, open_session
-from signlib.model import ARCHITECTURES
+from signlib.model import ARCHITECTURES, average_models
 from signlib.preprocess import Preprocessor
 from signlib.project import ROOT
 from signlib.safe_save import make_record
@@ -64,6 +64,21 @@ def test_an_exported_model_says_what_keras_says(tmp_path, folder, architecture, 
         found = session.run(None, {"features": batch})[0]
         assert np.abs(found - expected).max() < 1e-5, lengths
         assert len(batch) == 1 or np.ptp(expected, axis=0).max() > 1e-3  # it tells these clips apart
+
+
+def test_an_exported_ensemble_says_what_keras_says(tmp_path, folder, make_frames):
+    members = [signlib.load_model(save(tmp_path / f"{value}.h5", "bilstm", value)) for value in (None, 0.01)]
+    record = members[0].record | {"members": [{"seed": 1}, {"seed": 2}]}
+    path = signlib.save_model(average_models([member.model for member in members]), tmp_path / "m.h5", record).path
+    export_model(path, tmp_path / "m.onnx", [folder])  # compared, or refused
+    session = open_session(tmp_path / "m.onnx")
+    for lengths in ([5], [1, 5, 12], [40, 12, 40]):
+        batch = np.stack([P(make_frames(length, seed), "1629") for seed, length in enumerate(lengths)])
+        found, expected = (
+            session.run(None, {"features": batch})[0],
+            [member.model.predict_on_batch(batch) for member in members],
+        )
+        assert np.abs(found - np.mean(expected, axis=0)).max() < 1e-5, lengths
 
 
 def test_a_difference_is_refused_and_leaves_what_was_there(model, out, folder, monkeypatch, capsys):

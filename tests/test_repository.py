@@ -104,5 +104,5 @@ def code_lines(path):
 
 def test_signlib_stays_small_and_its_files_too():
     files = list((ROOT / "signlib").glob("*.py"))
-    assert sum(map(code_lines, files)) < 6200
+    assert sum(map(code_lines, files)) < 6600
     assert max(len(path.read_text().splitlines()) for path in files) <= 300

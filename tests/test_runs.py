@@ -202,6 +202,12 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, content):
         runs.run_to_resume(tmp_path)
 
 
+def test_an_ensemble_cannot_be_resumed(tmp_path):
+    (tmp_path / "run.json").write_text('{"status": "finished", "parameters": {}, "ensemble": ["a", "b"]}')
+    with pytest.raises(InputError, match="is an ensemble, which is not trained: name one of a, b"):
+        runs.run_to_resume(tmp_path)
+
+
 def test_a_notebook_that_is_started_again_gives_the_first_runs_locks_back(settled, tmp_path):
     runs.Run(settled)
     runs.Run(settled | {"RUN_DIR": str(tmp_path / "second")})

@@ -50,6 +50,9 @@ def test_the_signer_disjoint_number_comes_from_the_same_recipe_trained_again(tmp
     state |= {"data_fingerprint": "other data"}
     (other / "run.json").write_text(json.dumps(state))
     assert three_numbers(folder, run, runs=tmp_path / "runs")[0].clips[2] == 0
+    other, state = write_run("e", judged(20), SPLIT="signer", EPOCHS=7)
+    (other / "run.json").write_text(json.dumps(state | {"ensemble": ["f", "g"]}))
+    assert three_numbers(folder, run, runs=tmp_path / "runs")[0].clips[2] == 0
     write_run("a", judged(16), SPLIT="signer", EPOCHS=7, VALIDATION_SPLIT=0.3, MODELS_DIR="elsewhere")
     table, believe = three_numbers(folder, run, runs=tmp_path / "runs")
     assert table.accuracy[2] == 0.4 and "trained again: a" in table.note[2] and "Believe the third, 40.0%" in believe
