@@ -27,7 +27,7 @@ import yaml
 from reliability import arrays
 
 from signlib import project
-from signlib.batch import Batch
+from signlib.batch import Runner
 from signlib.plan import Plan, Planned
 from signlib.runs import read_state
 
@@ -221,7 +221,7 @@ def overhead(small, seed):
         alone = papermill_seconds(notebook, pathlib.Path(place, "before"), range(count // 2))
         planned = {f"seed={i}": Planned("base", {"SEED": i}) for i in range(count)}
         memory, began = Memory(), time.monotonic()
-        status = Batch(Plan("trivial", planned, []), pathlib.Path(place, "batch"), notebook).run(workers=1, out=memory)
+        status = Runner(Plan("trivial", planned, []), pathlib.Path(place, "batch"), notebook).run(workers=1, out=memory)
         batch = time.monotonic() - began
         alone += papermill_seconds(notebook, pathlib.Path(place, "after"), range(count // 2))
     ratio, grown = batch / alone, max(memory.bytes) / memory.bytes[len(memory.bytes) // 10]

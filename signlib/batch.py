@@ -51,7 +51,7 @@ def main(arguments=None):
         parser.error(f"--workers is {options.workers}; expected a number from 1 to 1000")
     try:
         plan = read_plan(options.plan)
-        batch = Batch(plan, project.project_path("runs") / plan.name)
+        batch = Runner(plan, project.project_path("runs") / plan.name)
         if options.dry_run:
             print(batch.table())
             return 0
@@ -66,7 +66,7 @@ def main(arguments=None):
         return 130
 
 
-class Batch:
+class Runner:
     """The runs of a `Plan`, each in its folder in `folder`. Raises InputError where their data cannot be used."""
 
     def __init__(self, plan, folder, notebook=project.NOTEBOOK):

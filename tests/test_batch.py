@@ -14,7 +14,7 @@ import pytest
 import signlib
 from signlib import batch, memory, project
 from signlib.audit import audit_clips
-from signlib.batch import Batch
+from signlib.batch import Runner
 from signlib.errors import InputError
 from signlib.plan import Plan, Planned, read_plan
 from signlib.runs import read_state
@@ -35,10 +35,10 @@ if not RESUME:
 """
 SCRIPT = """
 import pathlib, sys
-from signlib.batch import Batch
+from signlib.batch import Runner
 from signlib.plan import Plan, Planned
 runs = {f"base__seed={seed}": Planned("base", {"SEED": seed}) for seed in range(3)}
-sys.exit(Batch(Plan("mine", runs, []), pathlib.Path(sys.argv[1]), sys.argv[2]).run(2))
+sys.exit(Runner(Plan("mine", runs, []), pathlib.Path(sys.argv[1]), sys.argv[2]).run(2))
 """
 
 
@@ -56,7 +56,7 @@ def statuses(folder):
 
 def test_all_runs_are_done_and_started_again_none_of_them_is(notebook, tmp_path):
     path, folder, out = notebook(RUN + WRITE), tmp_path / "mine", io.StringIO()
-    made = Batch(plan(0, 1, 2), folder, path)
+    made = Runner(plan(0, 1, 2), folder, path)
     assert made.table().splitlines()[1].split() == ["base__seed=0", "start"]
     assert made.run(2, out=out) == 0 and ran(folder) == ["0", "1", "2"]
     assert set(statuses(folder).values()) == {"finished"}
@@ -64,7 +64,7 @@ def test_all_runs_are_done_and_started_again_none_of_them_is(notebook, tmp_path)
     planned = json.loads((folder / "batch.json").read_text())
     assert planned["runs"]["base__seed=1"] == {"setting": "base", "parameters": {"SEED": 1}} and planned["varied"] == []
 
-    more = Batch(plan(0, 1, 2, 3), folder, path)
+    more = Runner(plan(0, 1, 2, 3), folder, path)
     assert [row.split(maxsplit=1)[1] for row in more.table().splitlines()[1:5]] == ["skip, done"] * 3 + ["start"]
     assert more.run(2, out=out) == 0 and ran(folder) == ["0", "1", "2", "3"]
 
@@ -73,10 +73,10 @@ def test_a_run_that_fails_hinders_no_other_and_is_tried_again(notebook, tmp_path
     fail = "import signlib\nif SEED == 1 and not RESUME:\n    raise signlib.InputError('no such clip')\n"
     diverge = "if SEED == 2:\n    state |= {'status': 'diverged', 'reason': 'the loss became nan'}\n"
     path, folder, out = notebook(RUN + fail + diverge + WRITE), tmp_path / "mine", io.StringIO()
-    assert Batch(plan(0, 1, 2), folder, path).run(2, out=out) == 1
+    assert Runner(plan(0, 1, 2), folder, path).run(2, out=out) == 1
     assert "no such clip" in out.getvalue() and "the loss became nan" in out.getvalue()
     assert "of 3 runs: 1 finished, 1 failed, 1 diverged" in out.getvalue()
-    assert Batch(plan(0, 1, 2), folder, path).run(2, out=out) == 1  # what diverged would do so again, bit for bit
+    assert Runner(plan(0, 1, 2), folder, path).run(2, out=out) == 1  # what diverged would do so again, bit for bit
     assert ran(folder) == ["0", "1", "1", "2"] and "of 3 runs: 2 finished, 1 diverged" in out.getvalue()
 
 
@@ -97,7 +97,7 @@ def test_stopped_or_killed_a_batch_leaves_nothing_running_and_goes_on(notebook, 
         until(lambda: len(statuses(folder)) == 2 and set(statuses(folder).values()) == {"interrupted"})
         if how == signal.SIGTERM:
             with pytest.raises(InputError, match=rf"process {child.pid} on .*, and runs this batch: wait for it"):
-                Batch(plan(0, 1, 2), folder, path).run(2, out=io.StringIO())
+                Runner(plan(0, 1, 2), folder, path).run(2, out=io.StringIO())
         processes = psutil.Process(child.pid).children(recursive=True)
         child.send_signal(how)
         said = child.stdout.read()
@@ -105,7 +105,7 @@ def test_stopped_or_killed_a_batch_leaves_nothing_running_and_goes_on(notebook, 
     assert statuses(folder) == {"base__seed=0": "interrupted", "base__seed=1": "interrupted"}
     if how != signal.SIGKILL:
         assert child.returncode == 128 + how and "of 3 runs: 2 interrupted, 1 waiting" in said
-    assert Batch(plan(0, 1), folder, path).run(2, out=io.StringIO()) == 0
+    assert Runner(plan(0, 1), folder, path).run(2, out=io.StringIO()) == 0
     assert ran(folder) == ["0", "0", "1", "1"]
 
 
@@ -198,7 +198,7 @@ def test_the_command_shows_what_it_would_do_and_refuses_what_it_cannot(folder, t
 def test_a_folder_without_locks_is_refused(notebook, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "take_lock", lambda path: False)
     with pytest.raises(InputError, match="lies on a file system without locks"):
-        Batch(plan(0), tmp_path / "mine", notebook(RUN)).run(1, out=io.StringIO())
+        Runner(plan(0), tmp_path / "mine", notebook(RUN)).run(1, out=io.StringIO())
 
 
 def test_the_plans_in_the_project_are_plans():

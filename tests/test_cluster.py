@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from signlib.batch import Batch
+from signlib.batch import Runner
 from signlib.errors import InputError
 from signlib.runs import read_state
 from signlib.worker import usable_cores
@@ -60,7 +60,7 @@ def until(condition):
 
 def test_runs_are_done_on_the_workers_which_share_the_machine(notebook, tmp_path, cluster):
     address, folder = cluster[0].scheduler_address, tmp_path / "mine"
-    made = Batch(plan(0, 1, 2), folder, notebook(RUN + THREADS + WRITE))
+    made = Runner(plan(0, 1, 2), folder, notebook(RUN + THREADS + WRITE))
     assert made.run(dask=address, out=io.StringIO()) == 0 and ran(folder) == ["0", "1", "2"]
     assert {read_state(folder / name)["threads"] for name in made.origins} == {str(max(1, usable_cores() // 2))}
     left = [child.cmdline() for child in psutil.Process().children(recursive=True)]
@@ -70,7 +70,7 @@ def test_runs_are_done_on_the_workers_which_share_the_machine(notebook, tmp_path
 
 def test_a_run_whose_worker_is_killed_is_given_to_another_and_nothing_is_left(notebook, tmp_path, cluster):
     folder = tmp_path / "mine"
-    made = Batch(plan(0, 1), folder, notebook(RUN + WAIT + WRITE))
+    made = Runner(plan(0, 1), folder, notebook(RUN + WAIT + WRITE))
     thread, found = started(made, cluster[0].scheduler_address)
     until(lambda: len(list(folder.glob("*/first"))) == 2)
     before = [child for child in psutil.Process().children(recursive=True) if "signlib.worker" in child.cmdline()]
@@ -83,7 +83,7 @@ def test_a_run_whose_worker_is_killed_is_given_to_another_and_nothing_is_left(no
 
 def test_a_scheduler_that_is_gone_ends_the_batch_and_its_runs(notebook, tmp_path, cluster):
     folder = tmp_path / "mine"
-    thread, found = started(Batch(plan(0), folder, notebook(RUN + WAIT + WRITE)), cluster[0].scheduler_address)
+    thread, found = started(Runner(plan(0), folder, notebook(RUN + WAIT + WRITE)), cluster[0].scheduler_address)
     until(lambda: list(folder.glob("*/first")))
     runs = [child for child in psutil.Process().children(recursive=True) if "signlib.worker" in child.cmdline()]
     cluster[1].close()
@@ -94,7 +94,7 @@ def test_a_scheduler_that_is_gone_ends_the_batch_and_its_runs(notebook, tmp_path
 
 
 def test_a_cluster_of_its_own_and_one_that_is_not_there(notebook, tmp_path):
-    made = Batch(plan(0), tmp_path / "mine", notebook(RUN + WRITE))
+    made = Runner(plan(0), tmp_path / "mine", notebook(RUN + WRITE))
     with pytest.raises(InputError, match="no scheduler at nowhere"):
         made.run(dask="nowhere", out=io.StringIO())
     assert made.run(dask="local:1", out=io.StringIO()) == 0

@@ -48,7 +48,7 @@ def test_pinned_requirements_keep_the_bounds_and_name_no_registry():
         assert "://" not in text and "--" not in text
         pins = dict(line.lower().split("==") for line in text.splitlines() if not line.startswith("#"))
         assert pins["tensorflow"] == tensorflow and pins["keras"].startswith("3.15")
-        extras = [line for name in ("train", "export", "test", "browser") for line in EXTRAS[name]]
+        extras = [line for name in ("train", "export", "test", "dask", "browser") for line in EXTRAS[name]]
         for line in PROJECT["dependencies"] + extras:
             name, bounds, marker = requirement(line)
             if marker:
