@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import json
 import pathlib
-import shutil
 import sys
 
 import numpy as np
@@ -23,8 +22,9 @@ import pandas as pd
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import train
 from signlib import evaluate, plots, project
+from signlib.batch import Runner
 from signlib.errors import InputError
-from signlib.headless import run_notebook
+from signlib.plan import Plan, Planned
 from signlib.runs import read_state
 
 NOTES = {  # the first 50 frames, mean and deviation of the whole clip, missing hands as zeros; the model is ours
@@ -51,7 +51,6 @@ LADDER = {  # row: what changes from the row before; all else as in the notes
 }
 SMALL = {"EPOCHS": 2, "WARMUP_EPOCHS": 0}
 OWN = ("SEED", "RESUME", "RUN_DIR", "MODELS_DIR")  # set for each run
-DATA = ("DATA", "LABELS", "SAMPLE", "LAYOUT", "AUDIT", "SPLIT", "VALIDATION_SPLIT", "GLOSSES", "MAX_GLOSSES", "MIN_CLIPS")
 
 
 def main(arguments):
@@ -69,13 +68,13 @@ def main(arguments):
         if options.small:
             rows = {name: rows[name] | SMALL for name in (next(iter(rows)), list(rows)[-1])}
         given, out = read_options(rest, rows), project.project_path(options.out)
-        runs = {name: [run(name, seed, given | changes, out) for seed in options.seeds] for name, changes in rows.items()}
+        runs = run(rows, options.seeds, given, out)
         check_same_clips([folder for folders in runs.values() for folder in folders])
     except InputError as error:
         print(f"accuracy.py: {error}", file=sys.stderr)
         return 2
     table = pd.DataFrame([{"row": name} | measure(folders) for name, folders in runs.items()])
-    shares = [name for name in table if name not in ("row", "epoch", "minutes", "clips", "revisions")]
+    shares = [name for name in table if name not in ("row", "epoch", "minutes", "clips")]
     print(table.round(1).assign(**(100 * table[shares]).round(1)).to_string(index=False))
     table.to_csv(out / "accuracy.csv", index=False)
     rows = table[["row", "top 1", "low", "high"]].itertuples(index=False, name=None)
@@ -102,34 +101,21 @@ def read_options(arguments, rows):
     return given
 
 
-def run(name, seed, parameters, out):
-    """Returns the folder of the finished run of these parameters: the stored one, or else a new or resumed one. A run that
-    diverged after its best epoch is finished as well: it would diverge again."""
-    parameters = parameters | {"SEED": seed}
-    folder = out / f"{name.replace(',', '').replace(' ', '-')}-{seed}-{digest(parameters)}"
-    split = out / f"split-{digest({key: parameters[key] for key in DATA})}.json"  # of the first run, for all rows and seeds
-    state = read_state(folder) or {}
-    if not finished(folder, state):
-        print(f"\n{name}, seed {seed}: {folder}", flush=True)
-        if state:
-            end = run_notebook(project.NOTEBOOK, state["parameters"] | {"RESUME": str(folder)}, "")
-        else:
-            parameters = parameters | {"MODELS_DIR": str(folder / "models")}  # what is in models/ stays as it is
-            if split.exists():
-                parameters["SPLIT"] = str(split)
-            end = run_notebook(project.NOTEBOOK, parameters, folder)
-        if end.exit_status >= 128:
-            raise KeyboardInterrupt
-        if not finished(folder, read_state(folder)):
-            raise InputError(f"{name}, seed {seed}: {end.status}: {end.reason}")
-    if not split.exists():
-        shutil.copyfile(folder / "split.json", split)
-    return folder
-
-
-def finished(folder, state):
-    """Whether the run in `folder` has come to its end and has predictions."""
-    return state.get("status") in ("finished", "diverged") and (folder / "predictions.npz").exists()
+def run(rows, seeds, parameters, out):
+    """Returns {row: [folder of its run with each seed]}, all of them finished, or diverged after their best epoch. They are run
+    as a batch, one after the other, each with the whole machine: what is done is not done again."""
+    folders, planned = {}, {}
+    for name, changes in rows.items():
+        for seed in seeds:
+            of_run = parameters | changes | {"SEED": seed, "MODELS_DIR": ""}
+            folder = f"{name.replace(',', '').replace(' ', '-')}-{seed}-{digest(of_run)}"
+            folders.setdefault(name, []).append(out / folder)
+            planned[folder] = Planned(name, of_run)
+    if Runner(Plan("accuracy", planned, []), out).run(workers=1) >= 128:
+        raise KeyboardInterrupt
+    if left := [folder for one in folders.values() for folder in one if not (folder / "predictions.npz").exists()]:
+        raise InputError(f"{left[0]} did not reach its end: its log lies beside it; the same command goes on")
+    return folders
 
 
 def check_same_clips(folders):
@@ -163,7 +149,6 @@ def measure(folders):
         "epoch": np.mean([state["best_epoch"] for state in states]),
         "minutes": np.mean([state["training_seconds"] for state in states]) / 60,
         "clips": len(labels),
-        "revisions": " ".join(sorted({state["git_revision"][:8] + state["git_revision"][40:] for state in states})),
     }
 
 

@@ -11,6 +11,7 @@ something did not, 130: interrupted.
 
 import argparse
 import contextlib
+import functools
 import os
 import pathlib
 import shutil
@@ -86,13 +87,20 @@ def plans(plan, *names):
                 shutil.rmtree(project.ROOT / "runs" / path.stem, ignore_errors=True)
 
 
-def undisturbed(plan):
-    """Runs the plan and returns (its folder, the seconds that took)."""
-    began = time.monotonic()
-    batch = Running(plan, "--workers", str(WORKERS))
-    if batch.wait():
-        raise RuntimeError(f"a batch that nobody disturbed failed: {batch.log.read_text()[-2000:]}")
-    return batch.folder, time.monotonic() - began
+@contextlib.contextmanager
+def undisturbed(small):
+    """Yields a function that runs the plan, once, and returns (the batch's folder, the seconds that it took)."""
+    with plans(SMALL if small else PLAN, "whole") as (plan,):
+
+        @functools.cache
+        def whole():
+            began = time.monotonic()
+            batch = Running(plan, "--workers", str(WORKERS))
+            if batch.wait():
+                raise RuntimeError(f"a batch that nobody disturbed failed: {batch.log.read_text()[-2000:]}")
+            return batch.folder, time.monotonic() - began
+
+        yield whole
 
 
 def differences(folder, whole):
@@ -122,12 +130,12 @@ def said_finished(notebook):
     return any("finished: " in output.get("text", "") for output in outputs)
 
 
-def kills(small, seed):
+def kills(small, seed, undisturbed):
     """SIGKILL of the batch's process alone, three times, each time started again at once; and of every process of it. Held:
     all runs are finished, once each, bit for bit as undisturbed; and no process is left."""
     rng = np.random.default_rng(seed)
-    with plans(SMALL if small else PLAN, "whole", "alone", "all") as (first, *disturbed):
-        whole, seconds = undisturbed(first)
+    with plans(SMALL if small else PLAN, "alone", "all") as disturbed:
+        whole, seconds = undisturbed()
         for plan in disturbed:
             every, moments, seen = plan.stem.split("-")[1] == "all", [], []
             for _ in range(1 if small or every else KILLS):
@@ -151,14 +159,14 @@ def kills(small, seed):
             print(f"{plan.stem}: killed after {', '.join(f'{moment:.0f}' for moment in moments)} s", flush=True)
 
 
-def dask(small, seed):
+def dask(small, seed, undisturbed):
     """A Dask cluster of two workers runs the plan. At random moments a worker is killed, or loses its connection to the
     scheduler, by turns. Held: as for `kills`; the batch itself ends with status 0."""
     from distributed import Client, LocalCluster
 
     rng, faults = np.random.default_rng(seed), []
-    with plans(SMALL if small else PLAN, "whole", "dask") as (first, plan), contextlib.ExitStack() as stack:
-        whole, seconds = undisturbed(first)
+    with plans(SMALL if small else PLAN, "dask") as (plan,), contextlib.ExitStack() as stack:
+        whole, seconds = undisturbed()
         cluster = stack.enter_context(LocalCluster(WORKERS, threads_per_worker=1, dashboard_address=None))
         client, seen = stack.enter_context(Client(cluster)), set()
         batch = Running(plan, "--dask", cluster.scheduler_address)
@@ -207,7 +215,7 @@ class Memory:
         return False
 
 
-def overhead(small, seed):
+def overhead(small, seed, undisturbed):
     """Runs of a trivial notebook by a batch with one worker, and by papermill, half of them before and half after, in one
     process that has imported it. Held: a run of the batch takes at most a tenth longer; from the first tenth of the runs on,
     the batch's memory grows by less than a tenth."""
@@ -264,16 +272,13 @@ def main(arguments):
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     failed = False
-    for name in given.which or PARTS:
-        began = time.monotonic()
-        reasons = list(PARTS[name](given.small, given.seed))
-        print(
-            f"{name:10} {'held' if not reasons else 'DID NOT HOLD'}, {time.monotonic() - began:.0f} s",
-            *reasons,
-            sep="\n  ",
-            flush=True,
-        )
-        failed |= bool(reasons)
+    with undisturbed(given.small) as whole:
+        for name in given.which or PARTS:
+            began = time.monotonic()
+            reasons = list(PARTS[name](given.small, given.seed, whole))
+            said = f"{name:10} {'DID NOT HOLD' if reasons else 'held'}, {time.monotonic() - began:.0f} s"
+            print(said, *reasons, sep="\n  ", flush=True)
+            failed |= bool(reasons)
     return int(failed)
 
 
