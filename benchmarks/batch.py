@@ -180,7 +180,7 @@ def dask(small, seed, undisturbed):
                 address = sorted(pids)[rng.integers(len(pids))]
                 faults.append("lost connection" if number % 2 else "kill")
                 if number % 2:
-                    client.run(lose_connection, workers=[address], wait=False)
+                    client.run(lose_connection, workers=[address])
                 else:
                     os.kill(pids[address], signal.SIGKILL)
         if batch.wait():
@@ -194,8 +194,8 @@ def dask(small, seed, undisturbed):
 
 
 def lose_connection(dask_worker):
-    """In a worker: its connection to the scheduler breaks."""
-    dask_worker.batched_stream.comm.abort()
+    """In a worker: its connection to the scheduler breaks, once it has answered."""
+    dask_worker.loop.add_timeout(dask_worker.loop.time() + 0.5, dask_worker.batched_stream.comm.abort)
 
 
 class Memory:

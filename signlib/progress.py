@@ -9,7 +9,7 @@ from signlib.locks import lock_owner
 from signlib.state import read_progress
 
 SHOW_SECONDS = 60  # between two tables where they are written below each other; on a terminal each takes the place of the last
-NAME = 56  # letters of a run's name, the end of it
+NAME, REST = 56, 71  # letters of a run's name at most, the end of it; of all else in a row
 
 
 class Progress:
@@ -19,6 +19,8 @@ class Progress:
     def __init__(self, runs, folder, out, before=0):
         self.runs, self.folder, self.before = runs, folder, before
         self.live, self.out = out.isatty(), Log(out)
+        room = shutil.get_terminal_size().columns - REST if self.live else NAME
+        self.letters = max(16, min(NAME, room, max(map(len, runs), default=NAME)))
         self.started, self.shown, self.lines = time.monotonic(), -SHOW_SECONDS, 0
         self.ended, self.seen = {}, {}  # {name: status}; {name: (time of its state.h5, what that says)}
 
@@ -37,6 +39,7 @@ class Progress:
         """Writes the line of a run that has ended."""
         self.ended[name] = status
         row = self._row(name, status)
+        self.seen.pop(name, None)
         self._write(
             row + (f"\n{'':12} {reason}" if reason and status != "finished" else ""), self._table() if self.live else []
         )
@@ -56,7 +59,7 @@ class Progress:
         line = f"{all_runs - left} of {all_runs} runs done, {len(rows)} running, {left - len(rows)} waiting"
         if self.ended and left:
             line += f"; about {duration((time.monotonic() - self.started) / len(self.ended) * left)} left"
-        head = f"{'':12} {'run':{NAME}} {'epoch':>9}  {'best':>21}  {'val accuracy':>12}  {'ETA <=':>8}"
+        head = f"{'':12} {'run':{self.letters}} {'epoch':>9}  {'best':>21}  {'val accuracy':>12}  {'ETA <=':>8}"
         return [head, *rows, line] if rows else [line]
 
     def _row(self, name, status):
@@ -66,11 +69,10 @@ class Progress:
         shown = f"{progress['monitor']} {best:.4f}" if best_epoch else ""
         accuracy = percent("val_accuracy", {"val_accuracy": history["val_accuracy"][best_epoch - 1]}) if best_epoch else ""
         seconds = progress.get("seconds", 0)
-        left = (
-            f"{duration(seconds / epoch * (epochs - epoch)):>8}" if epoch and status == "running" else f"{duration(seconds):>8}"
-        )
-        short = name if len(name) <= NAME else "…" + name[1 - NAME :]
-        return f"{status:12} {short:{NAME}} {f'{epoch}/{epochs}':>9}  {shown:>21}  {accuracy:>12}  {left if epoch else '':>8}"
+        time_left = seconds / epoch * (epochs - epoch) if epoch and status == "running" else seconds
+        took = duration(time_left) if epoch else ""
+        short = name if len(name) <= self.letters else "…" + name[1 - self.letters :]
+        return f"{status:12} {short:{self.letters}} {f'{epoch}/{epochs}':>9}  {shown:>21}  {accuracy:>12}  {took:>8}"
 
     def _progress(self, name):
         """What the run's state.h5 says, which is read anew after each epoch alone."""

@@ -146,11 +146,12 @@ def run_job(job):
 def _when_free(folder):
     """Returns when this process holds the lock of the run, and no kernel that outlived its own process writes there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    while True:
+    alone = None
+    while alone is None:
         with contextlib.suppress(BlockingIOError):
-            take_lock(folder)
-            break
-        time.sleep(POLL)
+            alone = take_lock(folder)
+    if not alone:
+        raise InputError(f"{folder.parent} is on {socket.gethostname()} on a file system without locks: leave that machine out")
     while lock_owner(folder / "run.json"):
         time.sleep(POLL)
 

@@ -38,6 +38,15 @@ def test_the_table_has_epoch_best_metric_and_time_left_of_each_run(shown):
     assert len({len(line) for line in (head, first, second)}) == 1
 
 
+def test_of_a_long_name_the_end_is_shown_where_the_terminal_is_narrow(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress.shutil, "get_terminal_size", lambda: progress.shutil.os.terminal_size((100, 20)))
+    monkeypatch.setattr(progress, "lock_owner", lambda path: "process 1")
+    out, name = Terminal(), f"learning_rate=0.001__{'dropout_rate=0.3' * 9}__seed=42"
+    Progress({name: Planned("base", {"EPOCHS": 10})}, tmp_path, out).show()
+    head, row, _ = out.getvalue().splitlines()
+    assert head.endswith("ETA <=") and len(head) < 100 and "…" in row and "_seed=42 " in row
+
+
 def test_on_a_terminal_the_table_takes_its_own_place_and_what_has_ended_stays_above(shown, monkeypatch):
     monkeypatch.setattr(progress.shutil, "get_terminal_size", lambda: progress.shutil.os.terminal_size((40, 20)))
     out = Terminal()
