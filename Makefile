@@ -27,7 +27,7 @@ help:
 	@echo "make train             train on processed_vids/wlasl-video, or on the built-in sample; options: ARGS='--epochs 30'"
 	@echo "make lab               open JupyterLab on notebooks/"
 	@echo "make test              ruff, then the tests"
-	@echo "make test-kills        trainings that are killed and go on, the tests that make test leaves out"
+	@echo "make test-slow         trainings that are killed and go on, and what else make test leaves out for time"
 	@echo "make test-dask         batches on a Dask cluster"
 	@echo "make test-lab          the notebooks in JupyterLab, in Chromium; LAB_SCREENSHOTS=FOLDER keeps pictures of them"
 	@echo "make test-macos-stack  model, generator, saving and a notebook on TensorFlow 2.16.2 (what tensorflow-macos installs)"
@@ -44,8 +44,8 @@ test: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/python -m pytest -n 2 --dist loadfile
 
-test-kills: .venv/installed
-	.venv/bin/python -m pytest -m kills
+test-slow: .venv/installed
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m slow
 
 test-dask: .venv/installed-dask
 	.venv/bin/python -m pytest -m dask tests/test_cluster.py
@@ -70,5 +70,5 @@ clean:
 .venv-macos/installed: pyproject.toml requirements/macos-stack.txt
 	$(call install,.venv-macos,$(PROBE_MACOS_STACK))
 
-.PHONY: help train lab test test-kills test-dask test-lab test-macos-stack clean
+.PHONY: help train lab test test-slow test-dask test-lab test-macos-stack clean
 .DEFAULT_GOAL := help

@@ -11,7 +11,7 @@ from signlib.preprocess import Preprocessor
 
 # Markers whose tests run only where they are asked for, which keeps `make test` short, and why they are skipped elsewhere.
 ASKED_FOR = {
-    "kills": "kills trainings: make test-kills",
+    "slow": "takes long: make test-slow",
     "dask": "starts Dask clusters: make test-dask",
     "lab": "opens JupyterLab in a browser: make test-lab",
 }

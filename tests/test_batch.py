@@ -88,7 +88,7 @@ def until(condition):
     raise TimeoutError
 
 
-@pytest.mark.kills
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_or_killed_a_batch_leaves_nothing_running_and_goes_on(notebook, tmp_path, how):
     path, folder = notebook(RUN + WAIT + WRITE), tmp_path / "mine"

@@ -48,7 +48,9 @@ def untouched(out):
     return out.read_bytes() == b"before" and list(out.parent.iterdir()) == [out]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=[pytest.mark.slow] * (name != "bilstm")) for name in ARCHITECTURES]
+)
 def test_an_exported_model_says_what_keras_says(tmp_path, folder, architecture, make_frames):
     path = save(tmp_path / "m.h5", architecture)
     message = export_model(path, tmp_path / "m.onnx", [folder])
@@ -66,6 +68,7 @@ def test_an_exported_model_says_what_keras_says(tmp_path, folder, architecture, 
         assert len(batch) == 1 or np.ptp(expected, axis=0).max() > 1e-3  # it tells these clips apart
 
 
+@pytest.mark.slow
 def test_an_exported_ensemble_says_what_keras_says(tmp_path, folder, make_frames):
     members = [signlib.load_model(save(tmp_path / f"{value}.h5", "bilstm", value)) for value in (None, 0.01)]
     record = members[0].record | {"members": [{"seed": 1}, {"seed": 2}]}

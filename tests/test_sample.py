@@ -245,6 +245,7 @@ def test_the_pipeline_learns_it(baseline):
     assert baseline > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ablated", [NanInStatistics, NoMask, OneHandIsAsTheOther])
 def test_leaving_out_a_part_costs_ten_points(clips, baseline, ablated):
     assert accuracy(clips, ablated(**POSITIONS)) <= baseline - 0.1

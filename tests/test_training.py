@@ -295,7 +295,7 @@ ALL_ON = {"ema": 0.9, "warmup_steps": 2, "decay_steps": 4, "weight_decay": 0.1, 
     ],
     ids=["bilstm", "gru", "conv_transformer"],
 )
-@pytest.mark.kills
+@pytest.mark.slow
 def test_each_architecture_killed_in_its_second_epoch_and_resumed_ends_as_if_it_was_not(clips, tmp_path, architecture, mixup):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
 
@@ -334,7 +334,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.kills
+@pytest.mark.slow
 def test_a_training_that_is_killed_at_random_moments_and_resumed_ends_as_one_that_was_not(clips, tmp_path, unbroken):
     rng = np.random.default_rng(3)
     for _ in range(2):

@@ -59,6 +59,12 @@ def job(tmp_path, notebook):
 
     yield job
     locks.free_lock(batch)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ended():
+    """The workers that wait for a job end with these tests."""
+    yield
     worker.end_workers()
 
 
@@ -86,7 +92,7 @@ def test_a_job_is_done_once_and_its_log_and_origin_stand_beside(job):
 
 
 def test_two_that_are_given_one_run_write_it_once(job):
-    one, statuses = job("import time; time.sleep(2)\n" + FINISH), []
+    one, statuses = job("import time; time.sleep(0.5)\n" + FINISH), []
     threads = [threading.Thread(target=lambda: statuses.append(worker.run_in_process(one))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -154,7 +160,7 @@ def test_a_run_stops_when_its_batch_no_longer_wants_it(job):
     assert statuses == [128 + signal.SIGTERM] and state["status"] == "interrupted"
 
 
-@pytest.mark.kills
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["the one that asked", "the worker", "the run"])
 def test_nothing_is_left_of_a_run_whose_processes_are_killed(job, victim):
     one = job(WAIT)

@@ -236,6 +236,7 @@ def signalled(sample, folder, moment, action, *options):
     return child.returncode, "".join(log)
 
 
+@pytest.mark.slow
 def test_a_killed_kernel_is_a_failed_run_that_can_be_resumed(sample, tmp_path):
     status, log = signalled(sample, tmp_path, " 2/5 ", lambda child, kernel: os.kill(kernel, signal.SIGKILL), "--epochs", "5")
     assert status == 1 and "Traceback" not in log, log
