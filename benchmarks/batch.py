@@ -39,7 +39,7 @@ PLAN = {
     "grid": {"LEARNING_RATE": [1e-3, 3e-4], "DROPOUT_RATE": [0.3, 0.5]},
     "repeats": 3,
 }
-SMALL = {"base": {"SAMPLE": True, "EPOCHS": 6, "MAX_GLOSSES": 2}, "grid": {"DROPOUT_RATE": [0.3, 0.5]}, "repeats": 2}
+SMALL = {"base": {"SAMPLE": True, "EPOCHS": 10, "MAX_GLOSSES": 2}, "grid": {"DROPOUT_RATE": [0.3, 0.5]}}
 TRIVIAL = """
 import json, pathlib
 (pathlib.Path(RUN_DIR) / "run.json").write_text(json.dumps({"status": "finished", "reason": "", "parameters": {"SEED": SEED}}))
@@ -140,7 +140,7 @@ def kills(small, seed, undisturbed):
             every, moments, seen = plan.stem.split("-")[1] == "all", [], []
             for _ in range(1 if small or every else KILLS):
                 batch = Running(plan, "--workers", str(WORKERS))
-                moments.append(rng.uniform(0.1, 0.9) * seconds / (1 if every else KILLS))
+                moments.append(rng.uniform(0.1, 0.7) * seconds / (1 if every or small else KILLS))
                 time.sleep(moments[-1])
                 seen += batch.processes()
                 if batch.child.poll() is not None:
@@ -219,7 +219,7 @@ def overhead(small, seed, undisturbed):
     """Runs of a trivial notebook by a batch with one worker, and by papermill, half of them before and half after, in one
     process that has imported it. Held: a run of the batch takes at most a tenth longer; from the first tenth of the runs on,
     the batch's memory grows by less than a tenth."""
-    count = 20 if small else 200
+    count = 10 if small else 200
     with tempfile.TemporaryDirectory() as place:
         notebook = pathlib.Path(place, "trivial.ipynb")
         cells = [nbformat.v4.new_code_cell('RUN_DIR = ""\nSEED = 0', metadata={"tags": ["parameters"]})]
