@@ -28,7 +28,7 @@ from signlib.progress import Progress
 from signlib.report import read_report
 from signlib.runs import read_state
 from signlib.signals import handled, stop_signals
-from signlib.worker import end_workers, run_in_process, share, standing, usable_cores
+from signlib.worker import UNDONE, end_workers, run_in_process, share, standing, usable_cores
 
 LOOK = 1.0  # seconds between two looks at the runs
 LOST = 10  # times a run that a cluster lost is given to it again
@@ -59,8 +59,9 @@ def main(arguments=None):
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except ConnectionError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # before a run was started
         return 130
@@ -90,12 +91,12 @@ class Runner:
         dask: the cluster, as `cluster.cluster` takes it. Raises InputError where that cannot be, or another process runs this
         batch."""
         to_do = {n: run for n, run in self.plan.runs.items() if standing(self.folder / n, self.origins[n]) != "done"}
-        on_machine = workers_of(dask) if dask else workers or min(usable_cores(), max(len(to_do), 1))
+        on_machine = workers or min(usable_cores(), max(len(to_do), 1)) if dask is None else workers_of(dask)
         if on_machine and to_do:
             on_machine = _fitting(on_machine, to_do, asked=workers or dask)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            alone = take_lock(self.folder)
+            alone = take_lock(self.folder, flush=True)
         except BlockingIOError as error:
             raise InputError(f"{error.strerror}, and runs this batch: wait for it, or stop it") from None
         try:
@@ -104,20 +105,23 @@ class Runner:
                     f"{self.folder} lies on a file system without locks, where nobody can tell who writes a run: move the "
                     "project to another, or run one after the other with train.py"
                 )
-            planned = {name: {"setting": run.setting, "parameters": run.parameters} for name, run in self.plan.runs.items()}
+            planned = {
+                name: {"setting": run.setting, "parameters": run.parameters, "origin": self.origins[name]}
+                for name, run in self.plan.runs.items()
+            }
             write_json(self.folder / "batch.json", {"plan": self.plan.name, "varied": self.plan.varied, "runs": planned})
             progress = Progress(to_do, self.folder, out or sys.stdout, len(self.plan.runs) - len(to_do))
             signals = []
-            place = cluster(dask) if dask else _local(on_machine)
+            place = _local(on_machine) if dask is None else cluster(dask)
             with handled(lambda signum, frame: signals.append(signum), *stop_signals()), place as submit:
-                self._run(to_do, submit, LOST if dask else 0, progress, signals)
+                self._run(to_do, submit, 0 if dask is None else LOST, progress, signals)
             return self._sum_up(progress, signals)
         finally:
             free_lock(self.folder)
 
     def _run(self, to_do, submit, lost_times, progress, signals):
         """Returns when all runs have ended, or after a signal when those have that had begun. A run whose worker was lost is
-        submitted again, so many times."""
+        submitted again, so many times without a new epoch."""
         tries, stopping = Counter(), False
         try:
             futures = {submit(self._job(name)): name for name in to_do}
@@ -131,8 +135,8 @@ class Runner:
                 for future in concurrent.futures.wait(futures, LOOK, concurrent.futures.FIRST_COMPLETED).done:
                     name = futures.pop(future)
                     status, reason, lost = self._outcome(name, future)
-                    tries[name] += 1
-                    if lost and tries[name] <= lost_times and not stopping:
+                    tries[name, progress.epoch(name)] += 1
+                    if lost and tries[name, progress.epoch(name)] <= lost_times and not stopping:
                         futures[submit(self._job(name))] = name
                     elif status:
                         progress.end(name, status, reason)
@@ -140,7 +144,7 @@ class Runner:
         finally:
             free_lock(self.folder)
             for name in to_do:  # a worker that was lost need not have taken its run with it
-                while lock_owner(self.folder / name):
+                while lock_owner(self.folder / name) and not lock_owner(self.folder):  # else another batch has taken over
                     time.sleep(LOOK / 4)
 
     def _job(self, name):
@@ -160,13 +164,15 @@ class Runner:
             exit_status = future.result()
         except concurrent.futures.CancelledError:
             return "", "", True
-        except InputError as error:
-            return "failed", str(error), False
+        except InputError:  # a machine that cannot do any of the runs
+            raise
         except Exception as error:  # whatever a cluster says of a worker that is gone
             return "died", f"{type(error).__name__}: {error}", True
+        if exit_status == UNDONE:
+            return "failed", _last_line(self.folder / f"{name}.log"), False
         state = read_state(self.folder / name) or {}
         status, reason = state.get("status", "failed"), state.get("reason", "")
-        if exit_status and status == "finished":  # of an earlier version, or told before its end
+        if exit_status and status == "finished":  # told before its end
             status = "failed"
         if exit_status and not reason:
             reason = _last_line(self.folder / f"{name}.log")
@@ -177,8 +183,12 @@ class Runner:
         statuses, warnings = [], Counter()
         for name, origin in self.origins.items():
             state = read_state(self.folder / name) or {}
-            began = standing(self.folder / name, origin) in ("done", "resume")
-            statuses.append(state["status"] if began else progress.ended.get(name, "waiting"))
+            how = standing(self.folder / name, origin)
+            began, ended = how in ("done", "resume"), progress.ended.get(name, "waiting")
+            if not began and ended in ("finished", "diverged"):
+                ended = "outdated"
+                progress.say(f"{name} is {how} while it ran")
+            statuses.append(state["status"] if began else ended)
             warnings.update(state.get("warnings", ()) if began else ())
         for message, count in warnings.items():
             progress.say(f"Warning ({count} runs): {message}")

@@ -42,6 +42,8 @@ def cluster(address):
 
 def workers_of(address):
     """Returns N of "local:N", or None of another address. Raises InputError where N is no number."""
+    if not address:
+        raise InputError("--dask is empty: expected the address of a scheduler, such as tcp://127.0.0.1:8786, or local:4")
     if not address.startswith("local:"):
         return None
     number = address.removeprefix("local:")

@@ -29,7 +29,8 @@ class Batch:
     A setting is the runs that differ in SEED alone. Those that finished or diverged count. All figures are of validation
     clips. The seeds' noise s is the deviation s_i of the n_i runs of a setting from their mean, pooled over all settings as in
     an analysis of variance: s² = Σ (n_i - 1) s_i² / Σ (n_i - 1), with ν = Σ (n_i - 1) degrees of freedom. So settings of two
-    or three seeds lend each other what they know of it; it is taken to be alike in all.
+    or three seeds lend each other what they know of it; it is taken to be alike in all, and the runs to be independent, though
+    those of one seed begin alike in all settings.
     """
 
     folder: pathlib.Path
@@ -49,7 +50,7 @@ class Batch:
     def settings(self, metric=TOP_1):
         """Returns a DataFrame, a row a setting, best first; what is not known is NaN.
 
-        finished: how many of its runs count. mean, over its seeds; low, high: its 95 % interval for other seeds,
+        finished: how many of its runs count. mean, over its seeds; low, high: the 95 % interval of the mean over all seeds,
         mean ± t(0.975, ν) s / √n by the pooled noise (see `Batch`), cut to 0 to 1. clips low, clips high, of top 1 alone: the
         interval for other clips and the same seeds: of each clip the share of the seeds that read it rightly, then
         `evaluate.accuracy_interval`, which draws whole signers and recordings. seeds averaged: top 1 of the mean of the
@@ -154,9 +155,10 @@ class Batch:
         return said
 
     def members(self, setting):
-        """Returns the folders of a setting's runs that count. Raises InputError, naming the settings that have any, where it is
-        none of them."""
-        found = {name: [self.folder / run for run in rows.run] for name, rows in self._counted.items()}
+        """Returns the folders of a setting's runs that finished. Raises InputError, naming the settings that have any, where
+        it is none of them."""
+        finished = self.runs[self.runs.status == "finished"].groupby("setting", sort=False)
+        found = {name: [self.folder / run for run in rows.run] for name, rows in finished}
         if setting not in found:
             raise InputError(
                 f"ENSEMBLE: {setting!r} is no setting of {self.folder} with a finished run; expected one of these: "
@@ -197,7 +199,7 @@ class Batch:
                 "clips": clips.pop(),
                 "interval": accuracy_interval(right, units)[1:],
                 "drawn": drawn if len(counts) >= FEW_UNITS else None,
-                "averaged": averaged if len(runs) > 1 else math.nan,
+                "averaged": averaged if len(runs) > 1 and (rows.status == "finished").all() else math.nan,
             }
         return found
 
@@ -215,8 +217,9 @@ def _noise(scores):
 def read_batch(batch="", runs="runs"):
     """Returns the `Batch` in a folder: its path, its name in `runs`, or "" for the newest there.
 
-    A run that has not begun is "waiting", one whose run.json is torn "unreadable". Raises InputError where there is no
-    batch, or its batch.json cannot be read.
+    A run that has not begun is "waiting", one whose run.json is torn "unreadable"; one that is to be made anew, since it does
+    not follow from what the batch's do, and an ensemble whose members were, is "outdated". Raises InputError where there is
+    no batch, or its batch.json cannot be read.
     """
     import pandas as pd
 
@@ -235,7 +238,7 @@ def read_batch(batch="", runs="runs"):
         plan = json.loads((folder / "batch.json").read_text(encoding="utf-8"))
         varied = list(plan["varied"])
         for name, planned in plan["runs"].items():
-            row, history = _read(folder / name)
+            row, history = _read(folder / name, planned["origin"])
             parameters = {parameter: planned["parameters"][parameter] for parameter in ("SEED", *varied)}
             rows.append({"run": name, "setting": planned["setting"], **parameters, **row})
             histories.setdefault(planned["setting"], []).extend([history] * bool(history))
@@ -244,18 +247,36 @@ def read_batch(batch="", runs="runs"):
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"BATCH: {folder / 'batch.json'} cannot be read as a batch's; choose another batch") from None
     for path in sorted(path.parent for path in folder.glob("*/run.json") if path.parent.name not in plan["runs"]):
-        if "ensemble" in (read_state(path) or {}):
-            rows.append({"run": path.name, "setting": None, **dict.fromkeys(("SEED", *varied), ""), **_read(path)[0]})
+        if members := (read_state(path) or {}).get("ensemble"):
+            row = _read(path)[0]
+            if any(_model(folder / name) != digest for name, digest in members.items()):
+                row["status"] = "outdated"
+            rows.append({"run": path.name, "setting": None, **dict.fromkeys(("SEED", *varied), ""), **row})
     return Batch(folder, varied, pd.DataFrame(rows), {setting: found for setting, found in histories.items() if found})
 
 
-def _read(folder):
-    """(status, epochs, best_epoch, seconds and metrics of a run, its history)."""
+def _model(folder):
+    """The digest of the model that a run ended with."""
+    return ((read_state(folder) or {}).get("model") or {}).get("sha256")
+
+
+def _follows_from(folder, state, origin):
+    try:
+        found = json.loads((folder / "origin.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return found == origin and state.get("data_fingerprint", origin.get("data")) == origin.get("data")
+
+
+def _read(folder, origin=None):
+    """(status, epochs, best_epoch, seconds and metrics of a run, its history). origin: what it has to follow from."""
     row = {"status": "waiting", "epochs": 0, "best_epoch": 0, "seconds": math.nan}
     if not (folder / "run.json").exists():
         return row, {}
     try:
         state = read_run(folder)[1]
+        if origin is not None and not _follows_from(folder, state, origin):
+            return row | {"status": "outdated"}, {}
         row |= {"status": state["status"], "epochs": max(map(len, state["history"].values()), default=0)}
         row |= {"best_epoch": int(state["best_epoch"]), "seconds": float(state["seconds"])}
         return row | {name: float(value) for name, value in state.get("metrics", {}).items()}, state["history"]

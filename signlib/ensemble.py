@@ -25,8 +25,8 @@ COPIED = ("split.json", "audit.json")
 def make_ensemble(folders, out):
     """Makes one model of finished runs that differ in SEED alone, whose output is the mean of theirs (Hansen & Salamon 1990,
     IEEE PAMI 12:993), and the folder `out` for it, like that of a run: model.h5, predictions.npz and run.json, in which
-    `ensemble` names the members; its parameters are those of the first. An ensemble that stands there is replaced. Prints what
-    each member and the ensemble reach. Returns the folder.
+    `ensemble` has the members and the digests of their models; its parameters are those of the first. An ensemble that stands
+    there is replaced. Prints what each member and the ensemble reach. Returns the folder.
 
     folders: of the runs, or their names in `runs`. The model's record is that of the members, with `members`: the run, seed and
     best epoch of each, and what that reached. Until all is written, run.json is not there or says "failed". Raises InputError,
@@ -117,7 +117,8 @@ def _describe(names, runs, records, out):
     for name in ("git_revision", "code"):
         if any(run.get(name) != runs[0].get(name) for run in runs):
             state[name] = "of several versions"
-    return record, state | {"ensemble": names, "parameters": runs[0]["parameters"] | place, "history": {}}
+    digests = {name: (run.get("model") or {}).get("sha256") for name, run in zip(names, runs, strict=True)}
+    return record, state | {"ensemble": digests, "parameters": runs[0]["parameters"] | place, "history": {}}
 
 
 def _write(out, model, record, state, judged, first):

@@ -46,17 +46,17 @@ class Log:
         """Done by `write`."""
 
 
-def run_notebook(notebook, parameters, run_dir, out=None):
+def run_notebook(notebook, parameters, run_dir, out=None, signals=None):
     """Runs the training notebook, or one like it, through papermill, its log streaming to `out` (by default stdout).
 
     Returns `Finished`. The notebook takes RUN_DIR and writes run.json there; `run_dir` may be "" for a new folder in `runs`,
     and receives the executed notebook as well. Raises InputError for a `run_dir`, or a run to RESUME, that cannot be used.
 
     SIGINT, SIGTERM and SIGHUP reach the kernel as an interrupt, so that it can save and end; STOP_SECONDS later, or at a
-    second signal, it is killed. What happened is what run.json says: a notebook that could not write its end there has
-    failed, or was interrupted.
+    second signal, it is killed. signals: a list that receives those that came. What happened is what run.json says: a notebook
+    that could not write its end there has failed, or was interrupted.
     """
-    signals = []  # from here on none is lost: the engine looks for those that come before it listens
+    signals = [] if signals is None else signals  # from here on none is lost: the engine looks for those that came before it
     with handled(lambda signum, frame: signals.append(signum), *stop_signals()):
         return _run(project_path(notebook), parameters | {"RUN_DIR": str(run_dir)}, out or sys.stdout, signals)
 

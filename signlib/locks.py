@@ -23,8 +23,9 @@ def locked(path):
         free_lock(path)
 
 
-def take_lock(path):
+def take_lock(path, flush=False):
     """Takes the lock of `path`, whether that exists or not; one process may take it several times. It ends with the process.
+    flush: other machines that share the file system see at once who holds it.
 
     Returns False where the file system knows no locks, else True. Raises BlockingIOError, naming it, where another process
     holds the lock.
@@ -60,6 +61,8 @@ def take_lock(path):
     with contextlib.suppress(OSError):  # a full disk: then nobody can say who holds it
         os.truncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        if flush:
+            os.fsync(handle)
     return True
 
 

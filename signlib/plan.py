@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import itertools
 import json
+import math
 import pathlib
 import re
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from signlib.project import notebook_parameters
 
 KEYS = ("base", "grid", "runs", "repeats")
 OF_THE_BATCH = ("RUN_DIR", "RESUME", "MODELS_DIR")  # what a batch decides itself; it publishes nothing
+OTHERS = ("audits", "points")  # folders in runs/ that are no batch's
+MOST_RUNS = 10_000
 NAME_LETTERS = 120  # of a setting; file systems allow 255 bytes
 
 
@@ -48,15 +51,17 @@ def read_plan(path):
     Raises InputError naming the file, what it found there and what was expected.
     """
     path = pathlib.Path(path)
+    if not re.fullmatch(r"\w[\w.=+ -]*", path.stem) or path.stem in OTHERS:
+        raise InputError(f"{path}: its runs go to runs/{path.stem}, which is no name for them; give the file another")
     try:
         plan = yaml.load(path.read_bytes(), _Loader)
         return _plan(path.stem, {} if plan is None else plan)
     except OSError as error:
         raise InputError(f"cannot read the plan {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeError, RecursionError) as error:
-        raise InputError(f"{path} is not yaml: {' '.join(str(error).split())}") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a date that is none, a number without end
+        raise InputError(f"{path} is not yaml, or holds what cannot be a value: {' '.join(str(error).split())}") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -93,11 +98,16 @@ def _plan(name, plan):
     if repeats > 1 and any("SEED" in changes for changes in (grid, *runs)):
         raise InputError("SEED stands under grid or runs, and repeats counts seeds as well: keep one of them")
 
+    settings = math.prod(map(len, grid.values())) * bool(grid or not runs) + len(runs)
+    if settings * repeats > MOST_RUNS:
+        raise InputError(
+            f"it has {settings * repeats:,} runs; expected at most {MOST_RUNS:,}: leave values out, or make several"
+        )
     base = check_parameters(defaults | base) | {"MODELS_DIR": ""}
     combined = (
         [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())] if grid or not runs else []
     )
-    planned = {}
+    planned, folded = {}, {}
     for changes in combined + runs:
         for repeat in range(repeats):
             seed = {"SEED": changes.get("SEED", base["SEED"]) + repeat} if repeats > 1 else {}
@@ -107,8 +117,9 @@ def _plan(name, plan):
                 raise InputError(f"with {', '.join(f'{k}: {v}' for k, v in changes.items()) or 'the base'}: {error}") from None
             setting = _setting(parameters, base)
             run = f"{setting}__seed={parameters['SEED']}"
-            if run in planned:
-                raise InputError(f"{run} is planned twice; leave out one")
+            if run.casefold() in folded:
+                raise InputError(f"{run} is planned twice, as {folded[run.casefold()]}; leave out one")
+            folded[run.casefold()] = run  # file systems may not tell them apart
             planned[run] = Planned(setting, parameters)
     all_of_them = [run.parameters for run in planned.values()]
     varied = [name for name in defaults if name != "SEED" and any(p[name] != all_of_them[0][name] for p in all_of_them)]
@@ -123,6 +134,10 @@ def _check_names(where, values, defaults):
             raise InputError(f"{where}: {name} is set by the batch, for each run; leave it out")
         if name not in defaults:
             raise InputError(f"{where}: unknown parameter {_meant(name, defaults)}")
+        for value in values[name] if isinstance(values[name], list) else [values[name]]:
+            if not isinstance(value, str | int | float):
+                raise InputError(f"{where}: {name} is {value!s:.60}; expected a number, True or False, or text in quotes")
+            str(value).encode()  # which half a sign cannot
 
 
 def _meant(word, words):

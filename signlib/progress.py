@@ -31,6 +31,10 @@ class Progress:
             self.shown = now
             self._write("", self._table())
 
+    def epoch(self, name):
+        """Returns how many whole epochs a run has behind it."""
+        return self._progress(name).get("epoch", 0)
+
     def say(self, text):
         """Writes a line that stays."""
         self._write(text, [])

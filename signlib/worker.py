@@ -24,6 +24,7 @@ from signlib.locks import free_lock, lock_owner, take_lock
 from signlib.project import ROOT, code_digest
 from signlib.runs import read_state
 
+UNDONE = 3  # exit status of a job of which nothing was run; its log says why
 POLL = 0.5  # seconds between two looks at who is still there
 ORIGIN = "origin.json"  # in a run's folder: what the run follows from
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "LOKY_MAX_CPU_COUNT")
@@ -33,8 +34,9 @@ _idle = queue.SimpleQueue()  # processes of `python -m signlib.worker` that wait
 
 
 def run_in_process(job):
-    """Does a job in a process of its own and returns its exit status: 0 where the run is done, else as `Finished.exit_status`
-    says, or minus the signal that ended the process. What came out is in the run's folder and in its log.
+    """Does a job in a process of its own and returns its exit status: 0 where the run is done, UNDONE where it was not begun,
+    else as `Finished.exit_status` says, or minus the signal that ended the process. What came out is in the run's folder and
+    in its log.
 
     job: what can be written as json. `folder`: of the run; `log`: its file; `notebook`, `parameters`; `origin`: what the run
     follows from; `batch`, `owner`: the run stops, as on SIGTERM, when the lock of the one is no longer held by the other;
@@ -63,15 +65,11 @@ def run_in_process(job):
         worker.stdin.write(json.dumps(job).encode() + b"\n")
         worker.stdin.flush()
     answer = worker.stdout.readline()
-    if not answer:
-        worker.stdin.close()
-        worker.stdout.close()
-        return worker.wait()
-    if FORKS:
+    if answer and FORKS:
         _idle.put(worker)
-    else:
-        _end(worker)
-    return int(answer)
+        return int(answer)
+    _end(worker)
+    return int(answer) if answer else worker.returncode
 
 
 def usable_cores():
@@ -103,13 +101,17 @@ def _end(worker):
 
 def standing(folder, origin):
     """Returns how a run's folder stands to what the run shall follow from: "new", "resume", "done", or "outdated: " and what
-    has changed since."""
+    has changed since. Raises OSError where a file that is there cannot be read."""
     state = read_state(folder)
     if state is None:
-        return "outdated: its run.json cannot be read" if (folder / "run.json").exists() else "new"
+        try:
+            (folder / "run.json").read_bytes()
+        except FileNotFoundError:
+            return "new"
+        return "outdated: its run.json cannot be read"
     try:
-        before = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        before = json.loads((folder / ORIGIN).read_bytes())
+    except (FileNotFoundError, ValueError):
         before = {}
     changed = [name for name, value in origin.items() if before.get(name) != value]
     if state.get("data_fingerprint", origin.get("data")) != origin.get("data"):  # while the batch ran
@@ -119,9 +121,9 @@ def standing(folder, origin):
     return "done" if state["status"] in ("finished", "diverged") else "resume"  # it would diverge again
 
 
-def run_job(job):
+def run_job(job, signals):
     """Does a job, see `run_in_process`, in this process: waits until nobody else writes the folder, then runs what is to be
-    run there. Returns the exit status."""
+    run there. Returns the exit status. signals: a list that receives those that came meanwhile."""
     from signlib.headless import run_notebook
 
     folder = pathlib.Path(job["folder"])
@@ -137,8 +139,7 @@ def run_job(job):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / ORIGIN, job["origin"])
         resume = {"RESUME": str(folder)} if how == "resume" else {}
-        end = run_notebook(job["notebook"], job["parameters"] | resume, "" if resume else folder)
-        return end.exit_status
+        return run_notebook(job["notebook"], job["parameters"] | resume, "" if resume else folder, None, signals).exit_status
     finally:
         free_lock(folder)
 
@@ -166,8 +167,9 @@ def _set_aside(folder):
     folder.rename(target)
 
 
-def _watch(job, pipe):
-    """Stops this process, as SIGTERM does, when whoever gave it the job is gone, or the batch no longer wants it."""
+def _watch(job, pipe, signals):
+    """Stops this process, as SIGTERM does, when whoever gave it the job is gone, or the batch no longer wants it. Where it has
+    had a signal already it is stopping: a second one would kill it, and some systems send SIGTERM to every process of a job."""
     parent, strikes = os.getppid(), 0
     gone = select.poll()
     gone.register(pipe, select.POLLIN)  # the next line comes after this job, so all that can come is the end
@@ -175,26 +177,26 @@ def _watch(job, pipe):
         # An owner that cannot be read is one that is just being written; only twice is certain.
         strikes = strikes + 1 if lock_owner(job["batch"]) != job["owner"] else 0
         if gone.poll(1000 * POLL) or os.getppid() != parent or strikes > 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+            if not signals:
+                os.kill(os.getpid(), signal.SIGTERM)
             return
 
 
 def _do(job):
     """A job from its beginning to its exit status, everything that is printed in its log."""
-    pipe = os.dup(0)
-    with pathlib.Path(job["log"]).open("ab") as log, pathlib.Path(os.devnull).open("rb") as nothing:
-        for number, file in enumerate((nothing, log, log)):
-            os.dup2(file.fileno(), number)
-    os.environ.update(dict.fromkeys(THREADS, str(job["cores"])))
-    threading.Thread(target=_watch, args=(job, pipe), daemon=True).start()
+    pipe, signals = os.dup(0), []
     try:
-        return run_job(job)
-    except InputError as error:
+        with pathlib.Path(job["log"]).open("ab") as log, pathlib.Path(os.devnull).open("rb") as nothing:
+            for number, file in enumerate((nothing, log, log)):
+                os.dup2(file.fileno(), number)
+        os.environ.update(dict.fromkeys(THREADS, str(job["cores"])))
+        threading.Thread(target=_watch, args=(job, pipe, signals), daemon=True).start()
+        return run_job(job, signals)
+    except (InputError, OSError) as error:
         print(error, flush=True)
-        return 2
-    except BaseException:  # whatever it is, the log says it
+    except BaseException:
         traceback.print_exc()
-        return 1
+    return UNDONE
 
 
 def main():

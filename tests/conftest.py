@@ -1,6 +1,7 @@
 """What the tests share: plausible keypoint frames and folders of clips in the seed's layout."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -169,6 +170,20 @@ def _flip(path, bit):
 def flip():
     """The function `flip(path, bit)`: changes one bit of a file."""
     return _flip
+
+
+@pytest.fixture(scope="session")
+def until():
+    """The function `until(condition)`: returns once `condition()` holds; raises TimeoutError after a minute."""
+
+    def until(condition):
+        for _ in range(600):
+            if condition():
+                return
+            time.sleep(0.1)
+        raise TimeoutError
+
+    return until
 
 
 @pytest.fixture

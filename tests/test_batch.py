@@ -6,7 +6,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -80,17 +79,9 @@ def test_a_run_that_fails_hinders_no_other_and_is_tried_again(notebook, tmp_path
     assert ran(folder) == ["0", "1", "1", "2"] and "of 3 runs: 2 finished, 1 diverged" in out.getvalue()
 
 
-def until(condition):
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise TimeoutError
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_stopped_or_killed_a_batch_leaves_nothing_running_and_goes_on(notebook, tmp_path, how):
+def test_stopped_or_killed_a_batch_leaves_nothing_running_and_goes_on(notebook, tmp_path, how, until):
     path, folder = notebook(RUN + WAIT + WRITE), tmp_path / "mine"
     command = [sys.executable, "-c", SCRIPT, str(folder), str(path)]
     with subprocess.Popen(command, cwd=project.ROOT, stdout=subprocess.PIPE, text=True) as child:
@@ -107,6 +98,26 @@ def test_stopped_or_killed_a_batch_leaves_nothing_running_and_goes_on(notebook, 
         assert child.returncode == 128 + how and "of 3 runs: 2 interrupted, 1 waiting" in said
     assert Runner(plan(0, 1), folder, path).run(2, out=io.StringIO()) == 0
     assert ran(folder) == ["0", "0", "1", "1"]
+
+
+def test_data_that_changed_while_a_run_learnt_from_them_are_no_result(notebook, tmp_path):
+    path, folder, out = notebook(RUN + "state['data_fingerprint'] = 'another'\n" + WRITE), tmp_path / "mine", io.StringIO()
+    made = Runner(plan(0), folder, path)
+    made.origins["base__seed=0"]["data"] = "as it was"
+    assert made.run(1, out=out) == 1
+    assert "base__seed=0 is outdated: data changed while it ran\nof 1 runs: 1 outdated\n" in out.getvalue()
+
+
+def test_a_job_that_cannot_begin_is_not_told_by_what_was_before(notebook, tmp_path):
+    path, folder, out = notebook(RUN + WRITE), tmp_path / "mine", io.StringIO()
+    (folder / "base__seed=0").mkdir(parents=True)
+    made = Runner(plan(0), folder, path)
+    (folder / "base__seed=0/origin.json").write_text(json.dumps(made.origins["base__seed=0"]))
+    state = {"status": "interrupted", "reason": "stopped by SIGTERM", "parameters": {"SEED": 0}}
+    (folder / "base__seed=0/run.json").write_text(json.dumps(state))
+    path.write_text(path.read_text().replace("few clips", "many clips"))
+    assert made.run(1, out=out) == 1
+    assert "stopped by SIGTERM" not in out.getvalue() and "have changed since the batch began" in out.getvalue()
 
 
 def test_more_workers_than_fit_into_memory_are_refused(given, monkeypatch):
@@ -186,17 +197,21 @@ def test_the_command_shows_what_it_would_do_and_refuses_what_it_cannot(folder, t
         (path, "--workers", "1000"): "memory is short for 1000 workers",
         (path, "--workers", "2", "--dask", "local:2"): "not allowed with argument",
         (path, "--dask", "local:none"): "expected local:N for N workers on this machine",
+        (path, "--dask", ""): "--dask is empty: expected the address of a scheduler",
         (tmp_path / "no.yaml",): "cannot read the plan",
     }.items():
         refused = command(*arguments)
         assert refused.returncode == 2 and message in refused.stderr and "Traceback" not in refused.stderr, refused
+    path.write_text(f"base: {{DATA: {folder}, SPLIT: {'a' * 300}.json}}\n")
+    refused = command(path, "--dry-run")
+    assert refused.returncode == 1 and refused.stderr.strip().endswith(": File name too long"), refused
     path.write_text(f"base: {{DATA: {tmp_path / 'nowhere'}}}\n")
     assert "DATA: no folder" in command(path, "--dry-run").stderr
     assert not (project.ROOT / "runs" / path.stem).exists()
 
 
 def test_a_folder_without_locks_is_refused(notebook, tmp_path, monkeypatch):
-    monkeypatch.setattr(batch, "take_lock", lambda path: False)
+    monkeypatch.setattr(batch, "take_lock", lambda path, flush: False)
     with pytest.raises(InputError, match="lies on a file system without locks"):
         Runner(plan(0), tmp_path / "mine", notebook(RUN)).run(1, out=io.StringIO())
 

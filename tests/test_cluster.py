@@ -4,7 +4,6 @@ import io
 import os
 import signal
 import threading
-import time
 
 import psutil
 import pytest
@@ -50,14 +49,6 @@ def started(made, address):
     return thread, found
 
 
-def until(condition):
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise TimeoutError
-
-
 def test_runs_are_done_on_the_workers_which_share_the_machine(notebook, tmp_path, cluster):
     address, folder = cluster[0].scheduler_address, tmp_path / "mine"
     made = Runner(plan(0, 1, 2), folder, notebook(RUN + THREADS + WRITE))
@@ -68,7 +59,7 @@ def test_runs_are_done_on_the_workers_which_share_the_machine(notebook, tmp_path
     assert made.run(dask=address, out=io.StringIO()) == 0 and ran(folder) == ["0", "1", "2"]
 
 
-def test_a_run_whose_worker_is_killed_is_given_to_another_and_nothing_is_left(notebook, tmp_path, cluster):
+def test_a_run_whose_worker_is_killed_is_given_to_another_and_nothing_is_left(notebook, tmp_path, cluster, until):
     folder = tmp_path / "mine"
     made = Runner(plan(0, 1), folder, notebook(RUN + WAIT + WRITE))
     thread, found = started(made, cluster[0].scheduler_address)
@@ -81,7 +72,7 @@ def test_a_run_whose_worker_is_killed_is_given_to_another_and_nothing_is_left(no
     assert ran(folder) == ["0", "0", "1", "1"] and not (folder / "outdated").exists()
 
 
-def test_a_scheduler_that_is_gone_ends_the_batch_and_its_runs(notebook, tmp_path, cluster):
+def test_a_scheduler_that_is_gone_ends_the_batch_and_its_runs(notebook, tmp_path, cluster, until):
     folder = tmp_path / "mine"
     thread, found = started(Runner(plan(0), folder, notebook(RUN + WAIT + WRITE)), cluster[0].scheduler_address)
     until(lambda: list(folder.glob("*/first")))

@@ -15,6 +15,7 @@ from signlib.errors import InputError
 from tests.test_predictions import predictions
 
 TOP_1 = "model, top 1"
+ORIGIN = {"parameters": {"EPOCHS": 100}, "data": "abc"}  # what a run of these batches follows from
 
 
 def setting_name(values):
@@ -32,6 +33,7 @@ def add_run(folder, accuracy=0.5, status="finished", judged=None, **more):
     state |= {"history": {"val_loss": [2.0, 1.0, 1.5], "val_accuracy": [0.1, 0.5, 0.4]}}
     state |= {"metrics": metrics} if status in ("finished", "diverged", "interrupted") else {}
     (folder / "run.json").write_text(json.dumps(state | more))
+    (folder / "origin.json").write_text(json.dumps(ORIGIN))
 
 
 def make_batch(folder, plan, varied=None, **more):
@@ -42,7 +44,7 @@ def make_batch(folder, plan, varied=None, **more):
         for seed, outcome in enumerate(seeds, 42):
             setting = setting_name(values)
             run = f"{setting}__seed={seed}"
-            runs[run] = {"setting": setting, "parameters": {"SEED": seed, "EPOCHS": 100} | values}
+            runs[run] = {"setting": setting, "parameters": {"SEED": seed, "EPOCHS": 100} | values, "origin": ORIGIN}
             if outcome is not None:
                 add_run(folder / run, **{"accuracy" if isinstance(outcome, float) else "judged": outcome})
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ def test_the_runs_are_listed_in_the_plans_order_however_they_stand(tmp_path):
         (folder / "dropout_rate=0.3__seed=44/run.json").write_text(torn)
         table = signlib.read_batch("dropout", tmp_path / "runs").runs
         assert table.status.tolist() == ["finished", "failed", "waiting", "finished", "died", "unreadable"]
-    add_run(folder / "dropout_rate=0.3__ensemble", 0.8, ensemble=["a", "b"])
+    add_run(folder / "dropout_rate=0.3__ensemble", 0.8, ensemble={"dropout_rate=0.3__seed=42": None})
     add_run(folder / "somebody's", 0.9)
     batch = signlib.read_batch(str(folder))
     assert batch.varied == ["DROPOUT_RATE"] and batch.runs.SEED.tolist() == [42, 43, 44, 42, 43, 44, ""]
@@ -96,6 +98,19 @@ def test_the_newest_batch_is_read_and_what_is_none_is_named(tmp_path):
         (tmp_path / "a/batch.json").write_text(torn)
         with pytest.raises(InputError, match=r"BATCH: .*batch.json cannot be read as a batch's"):
             signlib.read_batch("a", tmp_path)
+
+
+def test_what_is_to_be_made_anew_does_not_count(tmp_path):
+    folder = tmp_path / "runs" / "dropout"
+    make_batch(folder, [({}, [0.5, 0.6, 0.7])])
+    (folder / "base__seed=42/origin.json").write_text(json.dumps(ORIGIN | {"data": "other"}))
+    state = json.loads((folder / "base__seed=43/run.json").read_text())
+    (folder / "base__seed=43/run.json").write_text(json.dumps(state | {"data_fingerprint": "other"}))
+    add_run(folder / "one__ensemble", 0.8, ensemble={"base__seed=44": None})
+    add_run(folder / "two__ensemble", 0.8, ensemble={"base__seed=44": "of the model before"})
+    batch = signlib.read_batch(str(folder))
+    assert batch.runs.status.tolist() == ["outdated", "outdated", "finished", "finished", "outdated"]
+    assert batch.settings()["mean"].tolist() == [0.7] and batch.members("base") == [folder / "base__seed=44"]
 
 
 def test_a_settings_interval_is_students_by_the_noise_of_all_settings(tmp_path):

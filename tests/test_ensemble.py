@@ -139,7 +139,7 @@ def test_the_folder_of_an_ensemble_is_read_like_that_of_a_run(members, tmp_path,
 
     found, run = read_run("ensemble", tmp_path / "runs")
     assert (found, run["status"], run["reason"], run["history"], run["best_epoch"]) == (out, "finished", "", {}, 0)
-    assert run["ensemble"] == ["seed=1", "seed=2", "seed=3"] and run["metrics"][name] == share
+    assert list(run["ensemble"]) == ["seed=1", "seed=2", "seed=3"] and run["metrics"][name] == share
     assert run["parameters"] == DEFAULTS | {"SEED": 1, "RUN_DIR": str(out)}
     assert (run["data"], run["sample"], run["code"], run["classes"]) == ("clips", False, "one", CLASSES)
     assert run["model"] == {"path": str(out / "model.h5"), "sha256": sha256(out / "model.h5")}
@@ -241,7 +241,7 @@ def test_only_an_ensemble_is_replaced(members, copies, tmp_path):
     (out / "predictions_test.npz").write_text("of the old one")
     (copies[1] / "split.json").unlink()
     assert signlib.make_ensemble([copies[1], members[2]], out) == out
-    assert read_run(out)[1]["ensemble"] == ["seed=2", "seed=3"]
+    assert list(read_run(out)[1]["ensemble"]) == ["seed=2", "seed=3"]
     assert names(out) == ["model.h5", "model.json", "predictions.npz", "run.json"]
 
 

@@ -75,6 +75,15 @@ def test_names_are_those_of_folders(plan):
         ("grid: {EPOCHS: [3, 3]}", "epochs=3__seed=42 is planned twice"),
         ("grid: {LEARNING_RATE: [1e-3]}", "with LEARNING_RATE: 1e-3: .*yaml reads 1e-3 as text"),
         ("grid: {DROPOUT_RATE: [0.3, 2]}", "with DROPOUT_RATE: 2: DROPOUT_RATE = 2: expected a number from 0 to 0.95"),
+        ("grid: {GLOSSES: [Book, book]}", "glosses=book__seed=42 is planned twice, as glosses=Book"),
+        ("base: {GLOSSES: 2020-01-02}", "GLOSSES is 2020-01-02; expected a number, True or False, or text in quotes"),
+        ("base: {GLOSSES: }", "GLOSSES is None; expected"),
+        ("base: {GLOSSES: 2020-13-45}", "month must be in"),
+        (f"repeats: {'9' * 5000}", "cannot be a value"),
+        (f"repeats: 0x{'f' * 5000}", "cannot be a value"),
+        ("base: !!map [1, 2]", "is not yaml"),
+        ('base: {GLOSSES: "\\ud800"}', "cannot be a value"),
+        (f"grid: {{SEED: {list(range(101))}, EPOCHS: {list(range(1, 101))}}}", "it has 10,100 runs; expected at most 10,000"),
         ("base: {EPOCHS: 0}", "EPOCHS = 0: expected a whole number"),
         ("base: 3", "base is 3; expected parameters"),
         ("runs: {EPOCHS: 3}", r"runs is \{'EPOCHS': 3\}; expected a list"),
@@ -93,6 +102,13 @@ def test_names_are_those_of_folders(plan):
 def test_what_cannot_be_run_is_refused_by_the_files_name(plan, content, message):
     with pytest.raises(InputError, match=rf"dropout\.yaml:? .*{message}"):
         plan(content)
+
+
+@pytest.mark.parametrize("name", ["..yaml", "...yaml", ".hidden.yaml", "points.yaml", "audits.yaml", "a:b.yaml"])
+def test_a_name_that_no_batch_can_have_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("")
+    with pytest.raises(InputError, match="which is no name for them"):
+        read_plan(tmp_path / name)
 
 
 def test_a_plan_that_is_not_there_is_named(tmp_path):

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import psutil
 import pytest
@@ -29,6 +28,15 @@ WAIT = """
 import time
 (__import__("pathlib").Path(RUN_DIR) / "began").write_text("")
 time.sleep(100)
+"""
+SAVE = """
+import pathlib, time
+(pathlib.Path(RUN_DIR) / "began").write_text("")
+try:
+    time.sleep(100)
+except KeyboardInterrupt:
+    time.sleep(3)
+    (pathlib.Path(RUN_DIR) / "saved").write_text("")
 """
 ASK = """
 import json, sys
@@ -66,14 +74,6 @@ def ended():
     """The workers that wait for a job end with these tests."""
     yield
     worker.end_workers()
-
-
-def until(condition):
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise TimeoutError
 
 
 def ran(job):
@@ -139,7 +139,7 @@ def test_a_run_that_was_broken_off_is_resumed_and_one_that_diverged_is_done(job)
 def test_code_that_changed_since_the_batch_began_is_not_run(job):
     one = job(FINISH)
     one["origin"]["code"] = "another"
-    assert worker.run_in_process(one) == 2
+    assert worker.run_in_process(one) == worker.UNDONE
     assert "have changed since the batch began" in pathlib.Path(one["log"]).read_text()
     assert not pathlib.Path(one["folder"]).exists()
 
@@ -149,7 +149,7 @@ def test_a_machine_that_does_not_see_the_batch_is_named(job, tmp_path):
         worker.run_in_process(job(FINISH) | {"batch": str(tmp_path / "elsewhere")})
 
 
-def test_a_run_stops_when_its_batch_no_longer_wants_it(job):
+def test_a_run_stops_when_its_batch_no_longer_wants_it(job, until):
     one, statuses = job(WAIT), []
     thread = threading.Thread(target=lambda: statuses.append(worker.run_in_process(one)))
     thread.start()
@@ -161,8 +161,25 @@ def test_a_run_stops_when_its_batch_no_longer_wants_it(job):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("who", ["the run alone", "all processes of the job"])
+def test_a_run_that_is_told_twice_to_stop_has_its_time_to_save(job, until, who):
+    one, statuses = job(SAVE), []
+    thread = threading.Thread(target=lambda: statuses.append(worker.run_in_process(one)))
+    thread.start()
+    folder = pathlib.Path(one["folder"])
+    until((folder / "began").exists)
+    at, run, *_ = psutil.Process().children(recursive=True)
+    for process in (run, at) if who != "the run alone" else (run,):
+        process.terminate()
+    locks.free_lock(pathlib.Path(one["batch"]))  # which the run hears of, too
+    thread.join()
+    until(lambda: not locks.lock_owner(folder))
+    assert (folder / "saved").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["the one that asked", "the worker", "the run"])
-def test_nothing_is_left_of_a_run_whose_processes_are_killed(job, victim):
+def test_nothing_is_left_of_a_run_whose_processes_are_killed(job, victim, until):
     one = job(WAIT)
     with subprocess.Popen([sys.executable, "-c", ASK, json.dumps(one)], cwd=project.ROOT, stdout=subprocess.PIPE) as asked:
         until(pathlib.Path(one["folder"], "began").exists)
