@@ -61,7 +61,8 @@ def test_all_runs_are_done_and_started_again_none_of_them_is(notebook, tmp_path)
     assert set(statuses(folder).values()) == {"finished"}
     assert "Warning (3 runs): few clips\nof 3 runs: 3 finished\n" in out.getvalue()
     planned = json.loads((folder / "batch.json").read_text())
-    assert planned["runs"]["base__seed=1"] == {"setting": "base", "parameters": {"SEED": 1}} and planned["varied"] == []
+    one = {"setting": "base", "parameters": {"SEED": 1}, "origin": made.origins["base__seed=1"]}
+    assert planned["runs"]["base__seed=1"] == one and planned["varied"] == []
 
     more = Runner(plan(0, 1, 2, 3), folder, path)
     assert [row.split(maxsplit=1)[1] for row in more.table().splitlines()[1:5]] == ["skip, done"] * 3 + ["start"]
