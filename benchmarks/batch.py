@@ -176,7 +176,8 @@ def dask(small, seed, undisturbed):
                 yield f"the batch had ended before fault {number + 1}"
             except subprocess.TimeoutExpired:
                 seen.update(psutil.Process().children(recursive=True))
-                pids = client.run(os.getpid)
+                client.wait_for_workers(1)  # both may just be starting anew
+                pids = client.run(os.getpid, on_error="ignore")
                 address = sorted(pids)[rng.integers(len(pids))]
                 faults.append("lost connection" if number % 2 else "kill")
                 if number % 2:
