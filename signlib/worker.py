@@ -5,6 +5,7 @@ done. A run goes on for as long as the process that started it lives and its bat
 """
 
 import contextlib
+import importlib
 import json
 import os
 import pathlib
@@ -200,12 +201,10 @@ def _do(job):
 
 
 def main():
-    """Does a job for each line of its standard input, and answers with its exit status. Importing papermill takes two seconds:
-    it is done once, and each job is a fork of this process."""
-    import papermill  # noqa: F401
-
-    import signlib.headless  # noqa: F401
-
+    """Does a job for each line of its standard input, and answers with its exit status. Importing papermill, and what it needs
+    for its first notebook, takes two seconds: it is done once, and each job is a fork of this process."""
+    for name in ("papermill", "ipykernel.kernelspec", "IPython.display", "psutil", "signlib.headless"):
+        importlib.import_module(name)
     answer = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         child = os.fork() if FORKS else 0
