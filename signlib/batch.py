@@ -8,9 +8,7 @@ it goes on: what is done is not run again, what was broken off is resumed. Ends 
 import argparse
 import concurrent.futures
 import contextlib
-import os
 import pathlib
-import socket
 import sys
 import time
 from collections import Counter
@@ -20,9 +18,9 @@ from signlib.cluster import cluster, workers_of
 from signlib.dataset import load_clips
 from signlib.errors import InputError
 from signlib.files import sha256, write_json
-from signlib.locks import free_lock, lock_owner, take_lock
+from signlib.locks import free_lock, lock_owner, take_lock, this_process
 from signlib.memory import MIB, free_memory, run_memory
-from signlib.parameters import CHANGEABLE
+from signlib.parameters import NOT_OF_THE_MODEL
 from signlib.plan import read_plan
 from signlib.progress import Progress
 from signlib.report import read_report
@@ -32,7 +30,7 @@ from signlib.worker import UNDONE, end_workers, run_in_process, share, standing,
 
 LOOK = 1.0  # seconds between two looks at the runs
 LOST = 10  # times a run that a cluster lost is given to it again
-NOT_OF_THE_RESULT = CHANGEABLE - {"EPOCHS", "PATIENCE", "EVALUATE_TEST"}
+NOT_OF_THE_RESULT = NOT_OF_THE_MODEL - {"EVALUATE_TEST"}
 WOULD = {"new": "start", "resume": "resume", "done": "skip, done"}
 
 
@@ -150,7 +148,7 @@ class Runner:
     def _job(self, name):
         return {
             "batch": str(self.folder),
-            "owner": f"process {os.getpid()} on {socket.gethostname()}",
+            "owner": this_process(),
             "folder": str(self.folder / name),
             "log": str(self.folder / f"{name}.log"),
             "notebook": self.notebook,

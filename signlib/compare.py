@@ -13,7 +13,7 @@ from signlib.errors import InputError
 from signlib.evaluate import FEW_UNITS, accuracy_interval, resampled, top_k
 from signlib.predictions import read_predictions
 from signlib.project import notebook_parameters, project_path
-from signlib.runs import read_run, read_state
+from signlib.runs import origin_changes, read_run, read_state
 
 TOP_1 = "model, top 1"
 COUNTED = ("finished", "diverged")  # both are a setting's own doing; one that was interrupted might have become better
@@ -260,14 +260,6 @@ def _model(folder):
     return ((read_state(folder) or {}).get("model") or {}).get("sha256")
 
 
-def _follows_from(folder, state, origin):
-    try:
-        found = json.loads((folder / "origin.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return found == origin and state.get("data_fingerprint", origin.get("data")) == origin.get("data")
-
-
 def _read(folder, origin=None):
     """(status, epochs, best_epoch, seconds and metrics of a run, its history). origin: what it has to follow from."""
     row = {"status": "waiting", "epochs": 0, "best_epoch": 0, "seconds": math.nan}
@@ -275,10 +267,10 @@ def _read(folder, origin=None):
         return row, {}
     try:
         state = read_run(folder)[1]
-        if origin is not None and not _follows_from(folder, state, origin):
+        if origin is not None and origin_changes(folder, state, origin):
             return row | {"status": "outdated"}, {}
         row |= {"status": state["status"], "epochs": max(map(len, state["history"].values()), default=0)}
         row |= {"best_epoch": int(state["best_epoch"]), "seconds": float(state["seconds"])}
         return row | {name: float(value) for name, value in state.get("metrics", {}).items()}, state["history"]
-    except (InputError, ValueError, TypeError, AttributeError):
+    except (InputError, OSError, ValueError, TypeError, AttributeError):
         return row | {"status": "unreadable"}, {}

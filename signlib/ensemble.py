@@ -11,13 +11,13 @@ from signlib.evaluate import top_k
 from signlib.files import atomic_path, sha256, write_json
 from signlib.locks import locked
 from signlib.model import average_models
-from signlib.parameters import CHANGEABLE
+from signlib.parameters import NOT_OF_THE_MODEL
 from signlib.predictions import read_predictions
 from signlib.project import project_path
 from signlib.runs import read_run, read_state
 from signlib.safe_save import load_model, save_model
 
-MAY_DIFFER = CHANGEABLE - {"EPOCHS", "PATIENCE"} | {"SEED"}  # of the members' parameters
+MAY_DIFFER = NOT_OF_THE_MODEL | {"SEED"}  # of the members' parameters
 KEPT = ("data", "sample", "signlib", "git_revision", "code", "classes", "layout", "data_fingerprint", "versions", "clips")
 COPIED = ("split.json", "audit.json")
 

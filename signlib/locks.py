@@ -60,7 +60,7 @@ def take_lock(path, flush=False):
     _held[lock] = [handle, 1]
     with contextlib.suppress(OSError):  # a full disk: then nobody can say who holds it
         os.truncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        os.write(handle, this_process().encode())
         if flush:
             os.fsync(handle)
     return True
@@ -78,6 +78,11 @@ def free_lock(path):
             with contextlib.suppress(OSError):  # another user's
                 lock.unlink()  # while it is held: whoever waits for it then looks for a new one
             os.close(handle)
+
+
+def this_process():
+    """Returns this process in words, as `lock_owner` names it to others."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def lock_owner(path):

@@ -110,6 +110,7 @@ CHANGEABLE = {  # when a run is resumed: what changes neither the content of the
     *("DATA", "LABELS", "SAMPLE", "MODELS_DIR", "RUN_DIR", "RESUME", "FALLBACK_DIR", "STOP_SECONDS"),
     *("EPOCHS", "PATIENCE", "MAX_BAD_SHARE", "CACHE_MB", "DISK_CACHE_MB", "EVALUATE_TEST"),
 }
+NOT_OF_THE_MODEL = CHANGEABLE - {"EPOCHS", "PATIENCE"}  # what a model does not follow from, where the data are the same
 AUDIT_PARAMETERS = {name: PARAMETERS[name] for name in ("DATA", "LABELS", "SAMPLE", "LAYOUT", "SEQUENCE_LENGTH")}
 AUDIT_PARAMETERS |= {"LIMITS": Parameter(str), "CLIP": Parameter(str)}
 DIAGNOSE_PARAMETERS = {"RUN": Parameter(str), "LOG_SCALE": Parameter(bool), "TEST": Parameter(bool)}

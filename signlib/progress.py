@@ -44,9 +44,9 @@ class Progress:
         self.ended[name] = status
         row = self._row(name, status)
         self.seen.pop(name, None)
-        self._write(
-            row + (f"\n{'':12} {reason}" if reason and status != "finished" else ""), self._table() if self.live else []
-        )
+        if reason and status != "finished":
+            row += f"\n{'':12} {reason}"
+        self._write(row, self._table() if self.live else [])
 
     def _write(self, text, table):
         """`text`, which stays, and below it on a terminal the table, in the place of the one before."""

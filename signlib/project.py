@@ -17,6 +17,7 @@ NOTEBOOK = ROOT / "notebooks" / "2_train.ipynb"
 DEFAULT_DATA = "processed_vids/wlasl-video/processed_keypoints_fixed"
 SAMPLE = "processed_vids/sample"
 MODEL_NAME = "lstm_model.h5"  # what a run publishes at its end
+CHECKPOINT_NAME = "lstm_model_checkpoint.h5"  # and with each new best model
 
 
 def notebook_parameters(notebook=NOTEBOOK):

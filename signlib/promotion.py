@@ -30,7 +30,7 @@ def promote(run, models_dir="models"):
     try:
         with locked(target):  # as a run does that publishes there
             before = _whose(target)
-            for path in (target, target.with_name("lstm_model_checkpoint.h5")):
+            for path in (target, target.with_name(project.CHECKPOINT_NAME)):
                 publish(source, path)
             load_model(target)
     except BlockingIOError as error:

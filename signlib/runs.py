@@ -16,8 +16,10 @@ from signlib.files import sha256, write_json
 from signlib.history import clamp_history
 from signlib.locks import free_lock, lock_owner, take_lock
 from signlib.parameters import CHANGEABLE
-from signlib.project import MODEL_NAME, code_digest, git_revision, models_dir, open_data, project_path
+from signlib.project import CHECKPOINT_NAME, MODEL_NAME, code_digest, git_revision, models_dir, open_data, project_path
 from signlib.state import read_progress
+
+ORIGIN = "origin.json"  # in the folder of a batch's run: what the run follows from
 
 
 class Run:
@@ -75,7 +77,7 @@ class Run:
         return {
             "path": self.folder / "model.h5",
             "state": self.folder / "state.h5",
-            "checkpoint": self.models and self.models / "lstm_model_checkpoint.h5",
+            "checkpoint": self.models and self.models / CHECKPOINT_NAME,
             "final": self.models and self.models / MODEL_NAME,
             "fallback": project_path(self.state["parameters"]["FALLBACK_DIR"] or tempfile.gettempdir()),
         }
@@ -88,7 +90,8 @@ class Run:
     def write_result(self, result, **more):
         """Writes what `fit` brought into run.json, before anything else can go wrong."""
         self.outcome = {"status": result.status, "reason": result.reason}
-        if result.published is None if self.models else not (result.saved and result.saved.whole):
+        kept = result.published if self.models else result.saved and result.saved.whole
+        if not kept:
             self.outcome = {"status": "failed", "reason": "the model could not be saved or published: see the warnings"}
         if (result.best_epoch, result.best_value) != (self.state.get("best_epoch"), self.state.get("best_value")):
             (self.folder / "predictions_test.npz").unlink(missing_ok=True)  # another model's
@@ -158,6 +161,19 @@ def read_state(folder):
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return state
+
+
+def origin_changes(folder, state, origin):
+    """Returns the names of those parts of `origin`, what a batch's run shall follow from, that the run in a folder does not
+    follow from. state: its run.json. Raises OSError where its own origin is there and cannot be read."""
+    try:
+        before = json.loads((folder / ORIGIN).read_bytes())
+    except (FileNotFoundError, ValueError):
+        before = {}
+    changed = [name for name, value in origin.items() if before.get(name) != value]
+    if state.get("data_fingerprint", origin.get("data")) != origin.get("data"):  # while the batch ran
+        changed.append("data")
+    return changed
 
 
 def load_runs(folder="runs"):

@@ -6,13 +6,12 @@ import shlex
 from signlib import project
 from signlib.errors import InputError
 from signlib.evaluate import top_k
-from signlib.parameters import CHANGEABLE
+from signlib.parameters import NOT_OF_THE_MODEL
 from signlib.predictions import read_predictions
 from signlib.runs import read_state
 
 UNKNOWN = "who signs is not known"
-# in which runs of one recipe may differ
-RECIPE_KEPT = CHANGEABLE - {"EPOCHS", "PATIENCE"} | {"SPLIT", "VALIDATION_SPLIT", "SPLIT_SEED"}
+RECIPE_KEPT = NOT_OF_THE_MODEL | {"SPLIT", "VALIDATION_SPLIT", "SPLIT_SEED"}  # in which runs of one recipe may differ
 
 
 def three_numbers(folder, run, test=False, runs="runs"):

@@ -23,11 +23,10 @@ from signlib.errors import InputError
 from signlib.files import write_json
 from signlib.locks import free_lock, lock_owner, take_lock
 from signlib.project import ROOT, code_digest
-from signlib.runs import read_state
+from signlib.runs import ORIGIN, origin_changes, read_state
 
 UNDONE = 3  # exit status of a job of which nothing was run; its log says why
 POLL = 0.5  # seconds between two looks at who is still there
-ORIGIN = "origin.json"  # in a run's folder: what the run follows from
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "LOKY_MAX_CPU_COUNT")
 FORKS = sys.platform == "linux"  # elsewhere a forked process may not use the system's frameworks
 
@@ -48,20 +47,7 @@ def run_in_process(job):
             f"{job['batch']} is not there on {socket.gethostname()}: workers need the project's folder at the same path as "
             "where the batch was started, on a file system that all of them share"
         )
-    worker = None
-    with contextlib.suppress(queue.Empty):
-        while worker is None or worker.poll() is not None:  # somebody may have killed one that waited
-            worker = _idle.get_nowait()
-    if worker is None or worker.poll() is not None:
-        quiet = os.environ | dict.fromkeys(THREADS, "1")  # it only waits; a job sets its own
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "signlib.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            env=quiet,
-            start_new_session=True,  # Ctrl-C is the batch's, which passes it on
-        )
+    worker = _worker()
     with contextlib.suppress(BrokenPipeError):
         worker.stdin.write(json.dumps(job).encode() + b"\n")
         worker.stdin.flush()
@@ -71,6 +57,24 @@ def run_in_process(job):
         return int(answer)
     _end(worker)
     return int(answer) if answer else worker.returncode
+
+
+def _worker():
+    """A process that waits for a job: one that has done others, or a new one."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            worker = _idle.get_nowait()
+            if worker.poll() is None:  # somebody may have killed it
+                return worker
+    quiet = os.environ | dict.fromkeys(THREADS, "1")  # it only waits; a job sets its own
+    return subprocess.Popen(
+        [sys.executable, "-m", "signlib.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=quiet,
+        start_new_session=True,  # Ctrl-C is the batch's, which passes it on
+    )
 
 
 def usable_cores():
@@ -110,14 +114,7 @@ def standing(folder, origin):
         except FileNotFoundError:
             return "new"
         return "outdated: its run.json cannot be read"
-    try:
-        before = json.loads((folder / ORIGIN).read_bytes())
-    except (FileNotFoundError, ValueError):
-        before = {}
-    changed = [name for name, value in origin.items() if before.get(name) != value]
-    if state.get("data_fingerprint", origin.get("data")) != origin.get("data"):  # while the batch ran
-        changed.append("data")
-    if changed:
+    if changed := origin_changes(folder, state, origin):
         return f"outdated: {', '.join(changed)} changed"
     return "done" if state["status"] in ("finished", "diverged") else "resume"  # it would diverge again
 
@@ -200,6 +197,14 @@ def _do(job):
     return UNDONE
 
 
+def _fork(job):
+    """The exit status of a job, done in a fork of this process."""
+    child = os.fork()
+    if not child:
+        os._exit(_do(job))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def main():
     """Does a job for each line of its standard input, and answers with its exit status. Importing papermill, and what it needs
     for its first notebook, takes two seconds: it is done once, and each job is a fork of this process."""
@@ -207,10 +212,7 @@ def main():
         importlib.import_module(name)
     answer = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
-        child = os.fork() if FORKS else 0
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else _do(json.loads(line))
-        if FORKS and not child:
-            os._exit(status)
+        status = _fork(json.loads(line)) if FORKS else _do(json.loads(line))
         try:
             print(status, file=answer, flush=True)
         except BrokenPipeError:  # nobody waits for it any more
