@@ -14,6 +14,7 @@ import numpy as np
 
 from signlib.errors import InputError
 from signlib.labels import LABELS_NAME
+from signlib.locks import locked
 
 VERSION = 1  # raise it when other bytes come out: existing samples are then written anew
 KEYPOINTS, MARKER = "processed_keypoints_fixed", "sample.json"
@@ -77,13 +78,11 @@ def make_sample(folder, glosses=10, clips_per_gloss=26, seed=0):
         table = _write_clips(new / KEYPOINTS, list(_GLOSSES)[:glosses], clips_per_gloss, seed)
         (new / LABELS_NAME).write_text(json.dumps(table, indent=1))
         (new / MARKER).write_text(asked)
-        try:
-            if folder.exists():
-                folder.rename(pathlib.Path(scratch, "old"))
-            new.rename(folder)
-        except OSError:  # another process was faster, with the same sample or another one
-            if _state(folder) != asked:
-                raise
+        with locked(folder):
+            if _state(folder) != asked:  # else another process was faster
+                if folder.exists():
+                    folder.rename(pathlib.Path(scratch, "old"))
+                new.rename(folder)
     return folder / KEYPOINTS
 
 

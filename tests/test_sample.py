@@ -1,8 +1,10 @@
 """The sample: its bytes, its layout, and that it bites: leaving out a part of the pipeline costs accuracy on it."""
 
 import concurrent.futures
+import functools
 import hashlib
 import json
+import multiprocessing
 import shutil
 
 import numpy as np
@@ -105,8 +107,8 @@ def test_a_file_in_the_way_stays(tmp_path):
 def test_several_at_once(tmp_path):
     """Whoever comes first, all get the whole sample."""
     make_sample(tmp_path / "alone", **SMALL)
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        paths = list(pool.map(lambda _: make_sample(tmp_path / "s", **SMALL), range(4)))
+    with concurrent.futures.ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
+        paths = list(pool.map(functools.partial(make_sample, **SMALL), [tmp_path / "s"] * 12))
     assert set(paths) == {tmp_path / "s" / "processed_keypoints_fixed"}
     assert digests(tmp_path / "s") == digests(tmp_path / "alone")
 
