@@ -15,6 +15,7 @@ ASKED_FOR = {
     "slow": "takes long: make test-slow",
     "dask": "starts Dask clusters: make test-dask",
     "lab": "opens JupyterLab in a browser: make test-lab",
+    "video": "needs MediaPipe: make test-video",
 }
 
 
