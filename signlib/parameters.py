@@ -116,11 +116,13 @@ AUDIT_PARAMETERS |= {"LIMITS": Parameter(str), "CLIP": Parameter(str)}
 DIAGNOSE_PARAMETERS = {"RUN": Parameter(str), "LOG_SCALE": Parameter(bool), "TEST": Parameter(bool)}
 DIAGNOSE_PARAMETERS |= {"WANTED_ACCURACY": Parameter(float, 0, 1), "CONTROLS": Parameter(bool)}
 COMPARE_PARAMETERS = {name: Parameter(str) for name in ("BATCH", "METRIC", "PROMOTE", "ENSEMBLE")}
+EXTRACT_PARAMETERS = {name: Parameter(str) for name in ("VIDEOS", "OUT", "LABELS", "CLIP")}
+EXTRACT_PARAMETERS |= {"FPS": Parameter(float, 1, 240), "BBOX": Parameter(bool), "WORKERS": Parameter(int, 0, 1000)}
 
 
 def check_parameters(given, table=PARAMETERS):
     """Returns {name: value} of all parameters, checked. `given` is that, or a notebook's `globals()`; `table` is that of
-    the training notebook, AUDIT_PARAMETERS, DIAGNOSE_PARAMETERS or COMPARE_PARAMETERS.
+    the training notebook, AUDIT_PARAMETERS, DIAGNOSE_PARAMETERS, COMPARE_PARAMETERS or EXTRACT_PARAMETERS.
 
     Raises InputError for an unknown name, a wrong type or a value out of range. In globals, every literal is taken for a
     parameter at first: papermill adds a misspelt one as a new variable and goes on. Later, when the notebook's own

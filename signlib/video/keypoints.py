@@ -21,12 +21,9 @@ def read_keypoints(folder, source, holistic, rate, crop=False, each_frame=lambda
     coordinates are those of the whole picture all the same. each_frame: called after each frame; it may raise to stop. Raises
     InputError naming the file.
     """
-    notes, rows, last = [], [], None
+    rows, last = [], None
     with Video(folder / source.path) as video:
-        start, end = source.seconds
-        if start > 0 and _already_cut(video.promised, start, end):
-            notes.append(f"taken as a whole: the file is {video.promised:.1f} s long, so already cut to the json's frames")
-            start, end = 0.0, math.inf
+        start, end, *notes = span(source, video)
         box = _box(source.bbox, video) if crop else None
         if crop and not box:
             notes.append("no bounding box within the picture: looked for landmarks in all of it")
@@ -47,6 +44,16 @@ def read_keypoints(folder, source, holistic, rate, crop=False, each_frame=lambda
     return rows, facts | found | {"note": "; ".join(notes)}
 
 
+def span(source, video):
+    """Returns (start, end) of a source's clip in seconds of its `Video`, and where it is not what the json says a third value,
+    which says why: WLASL's own scripts and its mirrors leave files that are cut to the json's frames already."""
+    start, end = source.seconds
+    length = end - start
+    if start > 0 and video.promised and (start >= video.promised or abs(video.promised - length) < SAME_LENGTH * length):
+        return 0.0, math.inf, f"taken as a whole: the file is {video.promised:.1f} s long, so already cut to the json's frames"
+    return start, end
+
+
 def shares(rows):
     """Returns {part: share of the frames `(T, 1629)` in which it was found}: pose, face, left_hand, right_hand, and hands, one
     of them or both."""
@@ -57,11 +64,6 @@ def shares(rows):
     }
     seen["hands"] = seen["left_hand"] | seen["right_hand"]
     return {part: round(float(found.mean()), 4) for part, found in seen.items()}
-
-
-def _already_cut(promised, start, end):
-    """Whether a file of `promised` seconds is the span itself, as WLASL's own scripts and its mirrors leave it."""
-    return promised > 0 and (start >= promised or abs(promised - (end - start)) < SAME_LENGTH * (end - start))
 
 
 def _box(bbox, video):

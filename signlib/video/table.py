@@ -7,7 +7,9 @@ import csv
 import io
 import pathlib
 
+from signlib.errors import InputError
 from signlib.files import atomic_path
+from signlib.video.videos import Source
 
 NAME = "extraction.csv"
 ORIGIN = ["source", "bytes", "first_frame", "last_frame", "json_fps", "bbox"]  # a row is of the same video where these are equal
@@ -40,6 +42,15 @@ class Table:
         self.rows[row["video_id"]] = row = {name: " ".join(str(row.get(name, "")).split()) for name in COLUMNS}
         with _open(self.path, "a") as file:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
+
+    def source(self, video_id):
+        """Returns the `Source` of a video whose keypoints are here. Raises InputError for another id."""
+        row = self.rows.get(video_id, {"status": ""})
+        if row["status"] != "done":
+            there = [v for v, row in self.rows.items() if row["status"] == "done"]
+            raise InputError(f"no keypoints of a video {video_id!r} in {self.path.parent}; ids look like {', '.join(there[:3])}")
+        bbox = tuple(int(v) for v in row["bbox"].split())
+        return Source(video_id, row["source"], (int(row["first_frame"]), int(row["last_frame"])), float(row["json_fps"]), bbox)
 
     def frame(self):
         """Returns the rows as a DataFrame, sorted, counts and shares as numbers."""
