@@ -44,6 +44,7 @@ class Holistic:
                 if model is not None:
                     raise InputError(f"mediapipe {mediapipe.__version__} has its models inside: leave {model} out")
                 self._graph = mediapipe.solutions.holistic.Holistic(static_image_mode=False, model_complexity=1)
+                self._graph._graph.wait_until_idle()  # it starts in threads of its own; nothing public waits for them
                 self._detect = self._graph.process
             else:
                 self.version = f"mediapipe {mediapipe.__version__}, HolisticLandmarker"
@@ -75,7 +76,7 @@ class Holistic:
             self._graph.close()
 
     def _starting(self):
-        """MediaPipe goes on starting after it is made, and the last of it only when it sees the first person."""
+        """What comes before the first person: some of MediaPipe starts only then."""
         return contextlib.nullcontext() if self._seen else _without_chatter()
 
     def __enter__(self):

@@ -12,12 +12,14 @@ BLANK = np.zeros((64, 96, 3), np.uint8)
 
 RUN = """
 import sys
+import time
 import numpy as np
 from signlib.video.reading import Video
 from signlib.video.holistic import Holistic
 blank, rows = np.zeros((64, 96, 3), np.uint8), []
 Holistic().close()
 with Holistic() as holistic, Video(sys.argv[1]) as video:
+    time.sleep(0.5)  # what it does in the background
     holistic(blank)
     rows = [holistic(image) for _, image in video.frames(25, 0, 1.2)]
 sys.stdout.buffer.write(np.array(rows).tobytes())
