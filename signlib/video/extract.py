@@ -19,7 +19,7 @@ from signlib.labels import LABELS_NAME
 from signlib.locks import locked
 from signlib.signals import handled, stop_signals
 from signlib.video.reading import RATE
-from signlib.video.holistic import version
+from signlib.video.holistic import Holistic
 from signlib.video.table import NAME, ORIGIN, SETTINGS, Table
 from signlib.video.videos import find_json, find_videos
 from signlib.video.workers import Workers
@@ -43,7 +43,8 @@ def extract_videos(folder, out, labels=None, rate=RATE, crop=False, workers=None
     folder, out = pathlib.Path(folder), pathlib.Path(out)
     labels = labels or find_json(folder)
     sources, problems, missing = find_videos(folder, labels)
-    settings = {"fps": f"{rate:g}", "cropped": str(bool(crop)), "mediapipe": version(model)}
+    with Holistic(model, rate) as holistic:  # where it cannot be used, none of the processes needs to be started
+        settings = {"fps": f"{rate:g}", "cropped": str(bool(crop)), "mediapipe": holistic.version}
     out.mkdir(parents=True, exist_ok=True)
     table, signals = Table(out), [] if signals is None else signals
     with locked(table.path), handled(lambda signum, frame: signals.append(signum), *stop_signals()):
