@@ -26,6 +26,7 @@ TOLERANCE = 0.3  # seconds: two people who mark the signs of one video are as fa
 ASPECT = 4 / 3  # of the sample's pictures
 RISE, SINK = 6, 8  # frames from rest to where a clip begins, and back
 REST_Y = 1.45  # shoulder widths below the shoulders, as in the sample
+LOST_Y = 1.0  # below it MediaPipe finds no hand: in three videos of WLASL they are found from 0.7 to 0.9 on, and to 1.1
 ARMS = {"left": (15, 17, 19, 21), "right": (16, 18, 20, 22)}  # wrist and fingers of the pose
 HANDS = {"left": slice(501, 522), "right": slice(522, 543)}
 
@@ -67,22 +68,29 @@ def stops(points):
 def at_rest(frame):
     """A frame `(543, 3)` with the arms hanging down; nobody finds the hands."""
     frame, unit = frame.copy(), frame[11] - frame[12]
-    height = (frame[23, 1] - frame[11, 1]) / 1.6
     for side, sign in (("left", 1), ("right", -1)):
         wrist = ARMS[side][0]
-        shift = frame[wrist - 4, :2] + [0.05 * sign * unit[0], REST_Y * height] - frame[wrist, :2]
+        shift = frame[wrist - 4, :2] + [0.05 * sign * unit[0], REST_Y * unit_y(frame)] - frame[wrist, :2]
         frame[ARMS[side], :2] += shift
         frame[HANDS[side]] = 0
     return frame
 
 
+def unit_y(frame):
+    """The sample's shoulder width in heights of the picture, by where it has the hips."""
+    return (frame[23, 1] - frame[11, 1]) / 1.6
+
+
 def between(one, other, count):
-    """`count` frames on the way from one to the other, without both; a hand moves with its wrist, where either shows it."""
+    """`count` frames on the way from one to the other, without both; a hand moves with its wrist, where either shows it, and is
+    found while above LOST_Y."""
     shares = (np.arange(1, count + 1) / (count + 1))[:, None, None]
     path = one * (1 - shares) + other * shares
     for side, block in HANDS.items():
         shown = one if one[block].any() else other
-        path[:, block] = shown[block] + (path[:, [ARMS[side][0]]] - shown[ARMS[side][0]]) if shown[block].any() else 0
+        if shown[block].any():
+            path[:, block] = shown[block] + (path[:, [ARMS[side][0]]] - shown[ARMS[side][0]])
+            path[path[:, ARMS[side][0], 1] > path[:, ARMS[side][0] - 4, 1] + LOST_Y * unit_y(one), block] = 0
     return path
 
 

@@ -58,7 +58,8 @@ class SignFinder:
         self._body = _Body(aspect)
         self._recent = deque()  # the last frames, as long as is looked back
         self._sign = None  # the frames since LEAD before the begin of the sign under way
-        self._held = False  # the hands are up, still, and have been since the last sign
+        self._held = False  # the hands are up, and have been still since the last sign, or that was cut
+        self._over = -np.inf  # when that ended
 
     @property
     def signing(self):
@@ -92,7 +93,8 @@ class SignFinder:
         return self._end(self._last_up(self._sign))
 
     def _begin(self, after_hold):
-        recent = [frame for frame in self._recent if frame.seconds >= self._recent[-1].seconds - BEFORE - LEAD]
+        earliest = max(self._recent[-1].seconds - BEFORE - LEAD, self._over)
+        recent = [frame for frame in self._recent if frame.seconds >= earliest]
         wrists = np.array([frame.points[self._recent[-1].up, 0] for frame in recent])  # (T, hands, 2)
         known = ~np.isnan(wrists).any(axis=(1, 2))
         start = 0
@@ -117,7 +119,7 @@ class SignFinder:
     def _end(self, end):
         """The sign under way, or None where that is none; afterwards none is."""
         frames, detected = self._sign, self._sign[-1].seconds
-        self._sign = None
+        self._sign, self._over = None, end
         frames = [frame for frame in frames if frame.seconds <= end]
         points = np.array([frame.points for frame in frames])
         if _spread(points) <= MOVE or end - next((f.seconds for f in frames if f.up.any()), end) < SHORTEST:
