@@ -18,6 +18,7 @@ from signlib.predictions import Predictions
 from signlib.preprocess import Preprocessor
 from signlib.project import ROOT
 from signlib.safe_save import make_record
+from signlib.video.recognise import Recogniser
 
 pytestmark = pytest.mark.stack
 CLASSES = ["book", "thank you", "tee"]
@@ -166,7 +167,7 @@ def judged(path, clips=80, classes=CLASSES):
     return probabilities, labels
 
 
-def test_it_is_calibrated_by_the_predictions_of_its_run(tmp_path, folder):
+def test_it_is_calibrated_by_the_predictions_of_its_run(tmp_path, folder, make_frames):
     run, published = tmp_path / "run", tmp_path / "models" / "lstm_model.h5"
     record = signlib.load_model(save(run / "model.h5", parameters={"RUN_DIR": str(run)})).record
     assert "; not calibrated: no predictions of its" in export_model(run / "model.h5", tmp_path / "m.onnx", [folder])
@@ -183,6 +184,11 @@ def test_it_is_calibrated_by_the_predictions_of_its_run(tmp_path, folder):
     sure = softened.max(axis=1) >= found["threshold"]
     assert 70 <= sure.sum() < 80 and (softened.argmax(axis=1) == labels)[sure].mean() >= 0.9
     assert f"on 80 validation clips: temperature {found['temperature']:.2f}, below {found['threshold']:.2f} it is not" in how
+    frames = make_frames(30)
+    expected = signlib.load_model(published).model.predict_on_batch(P(frames, "1629")[None])
+    glosses, _ = Recogniser(tmp_path / "m.onnx")(frames)
+    (expected,) = calibration.soften(expected, found["temperature"])
+    np.testing.assert_allclose([dict(glosses)[gloss] for gloss in CLASSES], expected, rtol=1e-4)
 
 
 def test_where_no_threshold_is_good_enough_there_is_none(tmp_path):

@@ -1,0 +1,1 @@
+"""From videos to keypoints, and from a model to live recognition; in an environment of its own, without TensorFlow."""

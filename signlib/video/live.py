@@ -120,7 +120,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m signlib.video live", description="Recognises signs as they are made.")
     parser.add_argument("model", help="an .onnx file that python -m signlib.export wrote")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--camera", type=int, default=0, help="its number [0]")
+    source.add_argument("--camera", type=int, help="its number [0]")
     source.add_argument("--video", metavar="FILE", help="a video file instead")
     parser.add_argument("--fps", type=float, default=25.0, help="frames a second of the clips the model learnt from [25]")
     parser.add_argument("--threshold", type=float, help="say a gloss from this probability on [the model's own]")
@@ -164,7 +164,7 @@ def _run(options):
         if options.video:
             frames = stack.enter_context(Video(options.video)).frames(options.fps)
         else:
-            frames = camera = stack.enter_context(Camera(options.camera))
+            frames = camera = stack.enter_context(Camera(options.camera or 0))
         holistic = stack.enter_context(Holistic())
         stack.enter_context(handled(lambda signum, frame: signals.append(signum), *stop_signals()))
         try:

@@ -37,9 +37,9 @@ class Recogniser:
             self.known = threshold is not None
             self.threshold = threshold if self.known else UNKNOWN
             # Whether the graph fits its record; and the first sign then takes no longer than the others.
-            glosses, _ = self(np.zeros((2 * self._preprocessor.sequence_length, LAYOUTS[LAYOUT].width), np.float32))
-            if len(glosses) != len(self.classes):
-                raise InputError(f"it gives {len(glosses)} probabilities for the {len(self.classes)} glosses of its record")
+            found = self._probabilities(np.zeros((2 * self._preprocessor.sequence_length, LAYOUTS[LAYOUT].width), np.float32))
+            if found.shape != (len(self.classes),):
+                raise InputError(f"it gives {found.size} probabilities for the {len(self.classes)} glosses of its record")
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except Exception as error:  # whatever a record or a graph of another program makes of these lines
@@ -47,11 +47,13 @@ class Recogniser:
 
     def __call__(self, frames):
         """Returns ([(gloss, probability), ...], best first, whether it is sure of the first) of frames `(T, 1629)`."""
-        features = self._preprocessor(frames, LAYOUT)
-        probabilities = self._session.run(["probabilities"], {"features": features[None]})[0]
-        (probabilities,) = soften(probabilities, self._temperature)
+        probabilities = self._probabilities(frames)
         best = np.argsort(-probabilities, kind="stable")
         return [(self.classes[i], float(probabilities[i])) for i in best], bool(probabilities[best[0]] >= self.threshold)
+
+    def _probabilities(self, frames):
+        features = self._preprocessor(frames, LAYOUT)[None]
+        return soften(self._session.run(["probabilities"], {"features": features})[0], self._temperature)[0]
 
 
 def _open(path):
