@@ -22,7 +22,7 @@ from signlib.sample import _GLOSSES, make_sample
 from signlib.video.signs import SignFinder
 
 FPS = 25
-TOLERANCE = 0.3  # seconds: two people who mark the signs of one video are as far apart (DGS-Korpus and others say 0.1 to 0.3)
+TOLERANCE = 0.3  # seconds
 ASPECT = 4 / 3  # of the sample's pictures
 RISE, SINK = 6, 8  # frames from rest to where a clip begins, and back
 REST_Y = 1.45  # shoulder widths below the shoulders, as in the sample
@@ -108,12 +108,17 @@ def find(frames, aspect=ASPECT, fps=FPS):
 
 
 def matches(truths, signs):
-    """Returns [(number of the truth, its sign)], each in one pair at most: those with most time in common."""
-    pairs = []
-    for number, (begin, _, end) in enumerate(truths):
-        common = [min(end / FPS, sign.end) - max(begin / FPS, sign.begin) for sign in signs]
-        if common and max(common) > 0:
-            pairs.append((number, signs[int(np.argmax(common))]))
+    """Returns {number of a truth: its sign}, each in one pair at most: those with most time in common first."""
+    pairs, taken = {}, set()
+    common = [
+        (min(end / FPS, sign.end) - max(begin / FPS, sign.begin), number, which)
+        for number, (begin, _, end) in enumerate(truths)
+        for which, sign in enumerate(signs)
+    ]
+    for seconds, number, which in sorted(common, reverse=True):
+        if seconds > 0 and number not in pairs and which not in taken:
+            pairs[number] = signs[which]
+            taken.add(which)
     return pairs
 
 
@@ -149,36 +154,43 @@ def main(arguments=None):
 
 def report(streams, recogniser, rng):
     """Prints what was found of the clips of all streams."""
-    rows, count, whole = [], 0, []
+    hows, late, taken, count = [], [], [], 0
     for clips in streams:
         frames, truths = join([clip[:2] for clip in clips], rng)
         signs = find(frames)
         count += len(signs)
-        paired = dict(matches(truths, signs))
+        pairs = matches(truths, signs)
         for number, ((own, how, gloss), (begin, stop, end)) in enumerate(zip(clips, truths, strict=True)):
-            sign = paired.get(number)
-            late = (np.nan, np.nan, np.nan)
+            hows.append(how)
+            sign = pairs.get(number)
             if sign:
-                late = sign.begin - begin / FPS, sign.end - np.clip(sign.end, stop / FPS, end / FPS), sign.detected - sign.end
-            right = (recogniser and sign) and recogniser(sign.frames)[0][0][0] == gloss
-            rows.append((how, *late, bool(right), end - begin))
-            whole.append(bool(recogniser and recogniser(own)[0][0][0] == gloss))
-    hows, late = np.array([row[0] for row in rows]), np.array([row[1:4] for row in rows])
-    print(f"{len(rows)} clips, {count} signs found")
-    print(f"{'ends':8}{'clips':>6}{'begin':>8}{'end':>8}{'both':>8}   median |begin|, |end|, delay in seconds")
+                off = sign.end - np.clip(sign.end, stop / FPS, end / FPS)
+                late.append((sign.begin - begin / FPS, off, sign.detected - sign.end))
+            else:
+                late.append((np.nan, np.nan, np.nan))
+            if recogniser:
+                of_sign = recogniser(sign.frames)[0][0][0] if sign else None
+                taken.append((gloss, recogniser(own)[0][0][0], of_sign))
+    hows, late = np.array(hows), np.array(late)
     near = np.abs(late[:, :2]) <= TOLERANCE
+    print(f"{len(hows)} clips, {count} signs found")
+    print(f"{'ends':8}{'clips':>6}{'begin':>8}{'end':>8}{'both':>8}   median |begin|, |end|, delay in seconds")
     for how in (*sorted(set(hows)), "all"):
         of = np.full(len(hows), True) if how == "all" else hows == how
-        begin, end = near[of].mean(axis=0)
-        spans = np.nanmedian(np.abs(late[of]), axis=0)
-        both = near[of].all(axis=1).mean()
-        print(f"{how:8}{of.sum():6}{begin:8.1%}{end:8.1%}{both:8.1%}   {spans[0]:.2f} {spans[1]:.2f} {spans[2]:.2f}")
-    print(f"precision: {near.all(axis=1).sum() / count:.1%} of the signs found are a clip, both ends within {TOLERANCE} s")
+        begin, end, both = *near[of].mean(axis=0), near[of].all(axis=1).mean()
+        off = " ".join(f"{value:.2f}" for value in np.nanmedian(np.abs(late[of]), axis=0))
+        print(f"{how:8}{of.sum():6}{begin:8.1%}{end:8.1%}{both:8.1%}   {off}")
+    precision = near.all(axis=1).sum() / count
+    print(f"precision: {precision:.1%} of the signs found are a clip, both ends within {TOLERANCE} s")
     print(f"delay: at most {np.nanmax(late[:, 2]):.2f} s")
-    if recogniser:
-        print(
-            f"right: {np.mean(whole):.1%} of whole clips, {np.mean([row[4] for row in rows]):.1%} of those found in the stream"
-        )
+    for name, sign in (("", str), (", those that differ in what follows alone as one", _sign)) if taken else ():
+        whole, found = np.mean([(sign(own) == sign(g), bool(s) and sign(s) == sign(g)) for g, own, s in taken], axis=0)
+        print(f"right{name}: {whole:.1%} of whole clips, {found:.1%} of those found in the stream")
+
+
+def _sign(gloss):
+    """A gloss without how it ends."""
+    return _GLOSSES[gloss][:-1]
 
 
 if __name__ == "__main__":

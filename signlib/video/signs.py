@@ -19,7 +19,7 @@ MOVE = 0.2  # what moves farther within WINDOW begins a sign after a hold; what 
 WINDOW = 0.2  # seconds
 RISE, SINKING = 0.15, 1.0  # after a hold, hands that never rise so far and are down within SINKING seconds only sink
 SHORTEST = 0.2  # seconds with a hand up, of a sign
-LONGEST = 6.0  # seconds, after which a sign is cut: of wlasl300's clips one in a hundred is longer
+LONGEST = 6.0  # seconds, after which a sign is cut: of wlasl300's clips two in a thousand are longer
 BEFORE, LEAD = 0.4, 0.1  # seconds in which the begin of a motion is looked for, and which are kept before that
 SMOOTH = 2.0  # seconds over which the shoulders' width is averaged
 

@@ -139,7 +139,7 @@ def test_the_signs_of_the_sample_are_found_in_a_stream():
         frames, truths = benchmark.join([clip[:2] for clip in clips], np.random.default_rng(0))
         signs_found = find(frames)
         found, total = found + len(signs_found), total + len(truths)
-        for number, sign in benchmark.matches(truths, signs_found):
+        for number, sign in benchmark.matches(truths, signs_found).items():
             begin, stop, end = np.array(truths[number]) / FPS
             near += abs(sign.begin - begin) <= 0.3 and stop - 0.3 <= sign.end <= end + 0.3
             assert sign.detected - sign.end <= 0.4 + FRAME
