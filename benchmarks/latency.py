@@ -57,7 +57,7 @@ class Session:
     """An exported model, called as Keras is."""
 
     def __init__(self, path):
-        from signlib.export import open_session
+        from signlib.predict import open_session
 
         self.session = open_session(path)
 

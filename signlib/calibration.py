@@ -6,6 +6,7 @@ from signlib.evaluate import top_k
 
 FEW_ANSWERS = 30  # below which a share of right ones is luck: of 27 in 30 the interval is 74 to 97 %
 BINS = 10  # of equal width, as reliability diagrams are usually drawn
+WANTED_ACCURACY = 0.9  # of the answers of an exported model; what 3_diagnose is asked for by default
 TINY = 1e-12  # below it a probability's logarithm says nothing more
 
 
@@ -82,3 +83,17 @@ def reject_threshold(table, accuracy):
     right; None where there is none. It is the best of many, so what it promises is a little too good on the same clips."""
     enough = table[(table.accuracy >= accuracy) & (table.clips >= FEW_ANSWERS)]
     return None if enough.empty else enough.iloc[0]
+
+
+def calibrate(probabilities, labels):
+    """Returns what a model's probabilities `(N, C)` for its validation clips say of how to use it, plain values: the
+    `temperature` to soften them by, the `threshold` of the softened below which it is not sure, None where there is none, the
+    `wanted_accuracy` of the answers above it, and how many `clips` say so."""
+    temperature = fit_temperature(probabilities, labels)
+    chosen = reject_threshold(coverage(soften(probabilities, temperature), labels), WANTED_ACCURACY)
+    return {
+        "temperature": temperature,
+        "threshold": None if chosen is None else float(chosen.threshold),
+        "wanted_accuracy": WANTED_ACCURACY,
+        "clips": len(labels),
+    }

@@ -10,13 +10,17 @@ import tempfile
 
 import numpy as np
 
+from signlib.calibration import WANTED_ACCURACY, calibrate
 from signlib.device import keras, tf
 from signlib.errors import InputError, SaveError
-from signlib.files import atomic_path, say
+from signlib.files import atomic_path, say, sha256
 from signlib.frames import each_clip
 from signlib.model import ReverseFrames
-from signlib.project import find_data
-from signlib.safe_save import RECORD, load_model
+from signlib.predict import RECORD, open_session
+from signlib.predictions import read_predictions
+from signlib.project import find_data, project_path
+from signlib.runs import read_state
+from signlib.safe_save import load_model
 from signlib.sample import make_sample
 
 LIMIT = 1e-4  # of the difference of a probability from Keras'; another order of the same sums makes about 1e-6
@@ -35,7 +39,9 @@ class _Reversed(ReverseFrames):
 
 def export_model(path, out, clips=()):
     """Writes the model at `path` (.h5) to `out` (.onnx): features `(B, L, D)` -> probabilities `(B, C)`, and the record as json
-    under `signlib_record` in its metadata. Returns a line that says how far it differs from Keras, and on which clips.
+    under `signlib_record` in its metadata, with `calibration` as `calibration.calibrate` has it where the predictions of the
+    model's run are found: beside it, or in the folder of the run that its record names, whose model then has the same bytes.
+    Returns a line that says how far it differs from Keras, on which clips, and how it is calibrated.
 
     clips: paths to compare on, of clips or folders of clips. Without any, they are those of the data that the record names,
     or where that is gone, the built-in sample's. Of more than CLIPS some are taken.
@@ -50,8 +56,9 @@ def export_model(path, out, clips=()):
         raise InputError(f"{out} is no name for the exported model; expected one that ends in .onnx")
     loaded = load_model(path)
     features, which = _features(loaded, clips)
+    calibration, how = calibration_of(path, loaded.record)
     with atomic_path(out) as temporary:
-        temporary.write_bytes(_convert(loaded))
+        temporary.write_bytes(_convert(loaded, loaded.record | calibration))
         difference = _difference(loaded, temporary, features)
         if not difference <= LIMIT:  # or NaN
             raise SaveError(
@@ -59,7 +66,33 @@ def export_model(path, out, clips=()):
                 f"{LIMIT:.0e}. Install the versions in requirements/, or go on with {path}"
             )
     size = f"{out.stat().st_size / 1e6:.1f} MB"
-    return f"saved {out} ({size}): on {which} no probability differs by more than {difference:.1e} from Keras"
+    return f"saved {out} ({size}): on {which} no probability differs by more than {difference:.1e} from Keras; {how}"
+
+
+def calibration_of(path, record):
+    """Returns ({"calibration": ...}, or {} without predictions, and the same in words) of the model at `path`."""
+    predictions = _predictions(path, record)
+    if predictions is None:
+        return {}, "not calibrated: no predictions of its validation clips are beside it or in its run's folder"
+    found = calibrate(predictions.probabilities, predictions.labels)
+    if found["threshold"] is None:
+        reject = f"no threshold, since none brings {WANTED_ACCURACY:.0%} right answers on clips enough"
+    else:
+        reject = f"below {found['threshold']:.2f} it is not sure"
+    how = f"calibrated on {found['clips']} validation clips: temperature {found['temperature']:.2f}, {reject}"
+    return {"calibration": found}, how
+
+
+def _predictions(path, record):
+    """The `Predictions` of the validation clips by the model at `path`, or None."""
+    for folder in (path.parent, project_path(record["parameters"].get("RUN_DIR", ""))):
+        with contextlib.suppress(InputError, OSError):  # no predictions, or damaged ones; no model there
+            ended_with = ((read_state(folder) or {}).get("model") or {}).get("sha256")  # which may have been saved elsewhere
+            other = path if folder == path.parent else folder / "model.h5"
+            found = read_predictions(folder / "predictions.npz")
+            if (ended_with or sha256(other)) == sha256(path) and found.classes.tolist() == record["classes"]:
+                return found
+    return None
 
 
 def _features(loaded, given):
@@ -88,8 +121,8 @@ def _some(paths):
     return paths[:: -(-len(paths) // CLIPS)]
 
 
-def _convert(loaded):
-    """The bytes of the ONNX file."""
+def _convert(loaded, record):
+    """The bytes of the ONNX file, with a record."""
     import onnx
     import tf2onnx
 
@@ -99,7 +132,7 @@ def _convert(loaded):
     converted, _ = tf2onnx.convert.from_function(function, input_signature=signature)
     for value in (*converted.graph.input, *converted.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.helper.set_model_props(converted, {RECORD: json.dumps(loaded.record)})
+    onnx.helper.set_model_props(converted, {RECORD: json.dumps(record)})
     return converted.SerializeToString()
 
 
@@ -119,16 +152,6 @@ def _difference(loaded, path, features):
     at_once = session.run(["probabilities"], {"features": features})[0]
     alone = [session.run(["probabilities"], {"features": clip[None]})[0][0] for clip in features]
     return float(np.abs([at_once - expected, alone - expected]).max())
-
-
-def open_session(path):
-    """Returns the session of onnxruntime that runs a file on one core, which is fastest where a batch is a clip: more threads
-    wait for each other at every frame."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def main(arguments=None):

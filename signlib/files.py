@@ -68,11 +68,14 @@ def sha256(path):
 
 
 def say(text):
-    """Prints a command's result; nothing more once whoever reads it has read enough, as `head` does."""
+    """Prints a command's result; nothing more once whoever reads it has read enough, as `head` does. Returns whether it was
+    printed."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def seal(path):

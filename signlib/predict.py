@@ -1,4 +1,4 @@
-"""Using a loaded model: the glosses of a clip, in whatever layout and form it comes; `python -m signlib.predict`."""
+"""Using a model: the glosses of a clip, in whatever layout and form it comes; `python -m signlib.predict`."""
 
 import argparse
 import json
@@ -13,6 +13,9 @@ from signlib.files import is_folder, say
 from signlib.frames import clip_paths, each_clip, open_frames
 from signlib.landmarks import LAYOUTS, PARTS, detect_layout, layout_blocks
 from signlib.preprocess import Preprocessor
+
+FORMAT = 3  # of a model's record: 2 had other features and another LSTM
+RECORD = "signlib_record"  # what holds the record, as UTF-8 json: a dataset of the .h5, a property of the .onnx
 
 
 class LoadedModel:
@@ -50,15 +53,30 @@ class LoadedModel:
             if order not in LAYOUTS:
                 raise InputError(f"its values fit {order_name(order)}, not layout {layout}: extract it as for training")
             layout = order
-        learnt = set(self.preprocessor.blocks) & _blocks(self.record["layout"])
-        if lacking := sorted(learnt - _blocks(layout)):
-            able = " or ".join(name for name in LAYOUTS if learnt <= _blocks(name))
-            shared = "+".join(part for part, points in PARTS.items() if {block for block, _ in points} <= _blocks(layout))
-            raise InputError(
-                f"the model learnt from {', '.join(lacking)}, which layout {layout} does not hold: extract the clip again, as "
-                f"layout {able}, or train a model on LANDMARKS that both hold, such as {shared}"
-            )
+        check_held(self.preprocessor, self.record["layout"], layout)
         return layout
+
+
+def check_held(preprocessor, trained, layout):
+    """Raises InputError where `layout` lacks landmarks that a model learnt from clips of the layout `trained`."""
+    learnt = set(preprocessor.blocks) & _blocks(trained)
+    if lacking := sorted(learnt - _blocks(layout)):
+        able = " or ".join(name for name in LAYOUTS if learnt <= _blocks(name))
+        shared = "+".join(part for part, points in PARTS.items() if {block for block, _ in points} <= _blocks(layout))
+        raise InputError(
+            f"the model learnt from {', '.join(lacking)}, which layout {layout} does not hold: extract the clip again, as "
+            f"layout {able}, or train a model on LANDMARKS that both hold, such as {shared}"
+        )
+
+
+def open_session(path):
+    """Returns the session of onnxruntime that runs a file on one core, which is fastest where a batch is a clip: more threads
+    wait for each other at every frame."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _blocks(layout):

@@ -20,11 +20,8 @@ from signlib.errors import InputError, SaveError
 from signlib.files import atomic_path, read_sealed, seal, sha256, write_json
 from signlib.locks import locked
 from signlib.model import average_models, build_model
-from signlib.predict import LoadedModel
+from signlib.predict import FORMAT, RECORD, LoadedModel
 from signlib.preprocess import Preprocessor
-
-FORMAT = 3  # of the record: 2 had other features and another LSTM
-RECORD = "signlib_record"  # the dataset of the .h5 that holds the record, as UTF-8 json
 
 
 def make_record(classes, preprocessor, layout, architecture, parameters=None, fingerprint=""):

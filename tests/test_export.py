@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 import signlib
-from signlib import export, project
+from signlib import calibration, export, project
 from signlib.errors import InputError, SaveError
-from signlib.export import export_model, open_session
+from signlib.export import calibration_of, export_model
+from signlib.files import sha256, write_json
 from signlib.model import ARCHITECTURES, average_models
+from signlib.predict import open_session
+from signlib.predictions import Predictions
 from signlib.preprocess import Preprocessor
 from signlib.project import ROOT
 from signlib.safe_save import make_record
+from signlib.video.recognise import Recogniser
 
 pytestmark = pytest.mark.stack
 CLASSES = ["book", "thank you", "tee"]
@@ -148,6 +152,65 @@ def test_an_interrupted_export_says_so(model, out, monkeypatch, capsys):
     monkeypatch.setattr(export, "_difference", interrupt)
     assert export.main([str(model), str(out)]) == 130
     assert capsys.readouterr().err == "interrupted\n" and untouched(out)
+
+
+def judged(path, clips=80, classes=CLASSES):
+    """Saves predictions of a boaster, of whose answers 7 in 8 are right; returns them."""
+    labels = np.arange(clips) % 3
+    sure = np.where(np.arange(clips) % 8 == 7, 0.9, 0.99)  # less where it is wrong
+    guessed = (labels + (np.arange(clips) % 8 == 7)) % 3
+    probabilities = (1 - sure)[:, None] / 2 * (np.arange(3) != guessed[:, None])
+    probabilities[np.arange(clips), guessed] = sure
+    unknown = {name: np.full(clips, -1) for name in Predictions.__dataclass_fields__}
+    given = {"classes": np.array(classes), "labels": labels, "probabilities": probabilities, "merged": np.arange(3)}
+    Predictions(**unknown | given).save(path)
+    return probabilities, labels
+
+
+def test_it_is_calibrated_by_the_predictions_of_its_run(tmp_path, folder, make_frames):
+    run, published = tmp_path / "run", tmp_path / "models" / "lstm_model.h5"
+    record = signlib.load_model(save(run / "model.h5", parameters={"RUN_DIR": str(run)})).record
+    assert "; not calibrated: no predictions of its" in export_model(run / "model.h5", tmp_path / "m.onnx", [folder])
+    probabilities, labels = judged(run / "predictions.npz")
+    signlib.publish(run / "model.h5", published)
+    message = export_model(published, tmp_path / "m.onnx", [folder])
+    written = json.loads(open_session(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map["signlib_record"])
+    more, how = calibration_of(run / "model.h5", record)
+    assert written == record | more and message.endswith(f"; {how}")
+    found = more["calibration"]
+    assert found["clips"] == 80 and found["wanted_accuracy"] == 0.9
+    assert found["temperature"] == calibration.fit_temperature(probabilities, labels) > 1.3
+    softened = calibration.soften(probabilities, found["temperature"])
+    sure = softened.max(axis=1) >= found["threshold"]
+    assert 70 <= sure.sum() < 80 and (softened.argmax(axis=1) == labels)[sure].mean() >= 0.9
+    assert f"on 80 validation clips: temperature {found['temperature']:.2f}, below {found['threshold']:.2f} it is not" in how
+    frames = make_frames(30)
+    expected = signlib.load_model(published).model.predict_on_batch(P(frames, "1629")[None])
+    glosses, _ = Recogniser(tmp_path / "m.onnx")(frames)
+    (expected,) = calibration.soften(expected, found["temperature"])
+    np.testing.assert_allclose([dict(glosses)[gloss] for gloss in CLASSES], expected, rtol=1e-4)
+
+
+def test_where_no_threshold_is_good_enough_there_is_none(tmp_path):
+    record = signlib.load_model(save(tmp_path / "model.h5")).record
+    judged(tmp_path / "predictions.npz", clips=29)  # fewer than say anything
+    more, how = calibration_of(tmp_path / "model.h5", record)
+    assert more["calibration"]["threshold"] is None and "no threshold, since none brings 90% right" in how
+
+
+def test_it_is_not_calibrated_by_predictions_of_another_model(tmp_path):
+    run, other = tmp_path / "run", tmp_path / "models" / "lstm_model.h5"
+    save(run / "model.h5", weights=0.01)
+    save(other, parameters={"RUN_DIR": str(run)})
+    record = signlib.load_model(other).record
+    judged(run / "predictions.npz")
+    assert calibration_of(run / "model.h5", record)[0] and not calibration_of(other, record)[0]
+    write_json(run / "run.json", {"status": "finished", "model": {"sha256": sha256(other)}, "history": {}})
+    assert not calibration_of(run / "model.h5", record)[0]  # the run ended with a model that was saved elsewhere
+    (run / "run.json").unlink()
+    for damage in (lambda path: judged(path, classes=["a", "b", "c"]), lambda path: path.write_bytes(b"damaged")):
+        damage(run / "predictions.npz")
+        assert not calibration_of(run / "model.h5", record)[0]
 
 
 EXAMPLE = """
