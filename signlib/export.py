@@ -85,7 +85,8 @@ def calibration_of(path, record):
 
 def _predictions(path, record):
     """The `Predictions` of the validation clips by the model at `path`, or None."""
-    for folder in (path.parent, project_path(record["parameters"].get("RUN_DIR", ""))):
+    named = project_path(record["parameters"].get("RUN_DIR", ""))
+    for folder in (path.parent, named, *project_path("runs").glob("*")):  # without RUN_DIR a run makes its own folder in runs/
         with contextlib.suppress(InputError, OSError):  # no predictions, or damaged ones; no model there
             ended_with = ((read_state(folder) or {}).get("model") or {}).get("sha256")  # which may have been saved elsewhere
             other = path if folder == path.parent else folder / "model.h5"

@@ -18,8 +18,8 @@ from signlib.frames import keypoint_files
 from signlib.labels import LABELS_NAME
 from signlib.locks import locked
 from signlib.signals import handled, stop_signals
+from signlib.video.holistic import LANDMARKER_HELP, Holistic
 from signlib.video.reading import RATE
-from signlib.video.holistic import Holistic
 from signlib.video.table import NAME, ORIGIN, SETTINGS, Table
 from signlib.video.videos import find_json, find_videos
 from signlib.video.workers import Workers
@@ -29,13 +29,13 @@ FEW_HANDS = 1 / 3  # of the frames; the three WLASL videos that this was measure
 SHOWN = 10  # notes and failures, of many
 
 
-def extract_videos(folder, out, labels=None, rate=RATE, crop=False, workers=None, model=None, signals=None):
+def extract_videos(folder, out, labels=None, rate=RATE, crop=False, workers=None, landmarker=None, signals=None):
     """Writes the keypoints of each video in `folder` to `<video_id>.npy` in `out`, `(T, 1629)` float32, and `extraction.csv`
     beside them; returns that as a DataFrame.
 
     labels: a WLASL json, by default the one in `folder` or beside it: see `find_videos`; it is copied beside `out` if there is
-    none. rate: rows a second. crop: look within the json's bounding boxes. workers: processes, by default one a core. model:
-    of a MediaPipe that has none inside, see `Holistic`. signals: a list that receives the signals that stopped it.
+    none. rate: rows a second. crop: look within the json's bounding boxes. workers: processes, by default one a core.
+    landmarker: see `Holistic`. signals: a list that receives the signals that stopped it.
 
     What is done already is not done again; what failed is tried again. Raises InputError where nothing can be extracted,
     BlockingIOError where another process does it just now, OSError where keypoints cannot be written; what is done is kept.
@@ -43,7 +43,7 @@ def extract_videos(folder, out, labels=None, rate=RATE, crop=False, workers=None
     folder, out = pathlib.Path(folder), pathlib.Path(out)
     labels = labels or find_json(folder)
     sources, problems, missing = find_videos(folder, labels)
-    with Holistic(model, rate) as holistic:  # where it cannot be used, none of the processes needs to be started
+    with Holistic(landmarker, rate) as holistic:  # where it cannot be used, none of the processes needs to be started
         settings = {"fps": f"{rate:g}", "cropped": str(bool(crop)), "mediapipe": holistic.version}
     out.mkdir(parents=True, exist_ok=True)
     table, signals = Table(out), [] if signals is None else signals
@@ -54,7 +54,7 @@ def extract_videos(folder, out, labels=None, rate=RATE, crop=False, workers=None
         table.write()
         if labels:
             _copy_labels(labels, out)
-        results = Workers(workers or usable_cores(), folder, out, rate, crop, model).results(todo)
+        results = Workers(workers or usable_cores(), folder, out, rate, crop, landmarker).results(todo)
         progress = tqdm(total=len(sources), initial=len(sources) - len(todo), unit="video", desc="extract", smoothing=0.05)
         try:
             for result in results:
@@ -149,7 +149,7 @@ def main(arguments=None):
     parser.add_argument("--workers", type=int, help="processes at once [one a core]")
     parser.add_argument("--fps", type=float, default=RATE, help=f"frames a second that the keypoints have [{RATE:g}]")
     parser.add_argument("--bbox", action="store_true", help="look for landmarks within the json's bounding boxes alone")
-    parser.add_argument("--model", help="a holistic_landmarker.task, where MediaPipe has no models inside (newer than 0.10.21)")
+    parser.add_argument("--landmarker", metavar="FILE", help=LANDMARKER_HELP)
     options = parser.parse_args(arguments)
     if options.workers is not None and not 1 <= options.workers <= 1000:
         parser.error(f"--workers is {options.workers}; expected a number from 1 to 1000")
@@ -158,7 +158,7 @@ def main(arguments=None):
     signals = []
     try:
         table = extract_videos(
-            options.videos, options.out, options.labels, options.fps, options.bbox, options.workers, options.model, signals
+            options.videos, options.out, options.labels, options.fps, options.bbox, options.workers, options.landmarker, signals
         )
         say(summary(table, options.out))
         return 0 if (table.status == "done").any() else 1

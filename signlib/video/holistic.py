@@ -17,6 +17,7 @@ from signlib.landmarks import LAYOUTS
 MODEL = "holistic_landmarker.task"
 WHERE = "the page of the Holistic Landmarker on MediaPipe's site"
 PINNED = "0.10.21"  # the last release with `mp.solutions`, whose models are inside; it opens no connection
+LANDMARKER_HELP = f"a {MODEL}, where MediaPipe has no models inside, which is newer than {PINNED}"
 _CHATTER = re.compile(rb"[IW]\d{4} |INFO: |WARNING: ")  # how lines begin that are no errors: of absl, and of TensorFlow Lite
 
 
@@ -24,13 +25,13 @@ class Holistic:
     """MediaPipe Holistic over the frames of one video, whose signer it follows from frame to frame: a new one for each video.
     The same frames give the same numbers, bit for bit, in every process on one machine.
 
-    model: path of a `holistic_landmarker.task`, for a MediaPipe that has no models inside, those after PINNED. fps: frames a
-    second, by which that one smooths; PINNED smooths as if it were 30 whatever it is. version: what the keypoints are from.
+    landmarker: path of a `holistic_landmarker.task`, for a MediaPipe that has no models inside, those after PINNED. fps:
+    frames a second, by which that one smooths; PINNED smooths as if it were 30 whatever it is. version: what the keypoints are from.
 
     Raises InputError where MediaPipe is not installed, or a model is missing, not one, or named where none is needed.
     """
 
-    def __init__(self, model=None, fps=25.0):
+    def __init__(self, landmarker=None, fps=25.0):
         try:
             import mediapipe
         except ImportError as error:
@@ -42,16 +43,16 @@ class Holistic:
         with _without_chatter():
             if hasattr(mediapipe, "solutions"):
                 self.version = f"mediapipe {mediapipe.__version__}, solutions.holistic"
-                if model is not None:
-                    raise InputError(f"mediapipe {mediapipe.__version__} has its models inside: leave {model} out")
+                if landmarker is not None:
+                    raise InputError(f"mediapipe {mediapipe.__version__} has its models inside: leave {landmarker} out")
                 self._graph = mediapipe.solutions.holistic.Holistic(static_image_mode=False, model_complexity=1)
                 self._graph._graph.wait_until_idle()  # it starts in threads of its own; nothing public waits for them
                 self._detect = self._graph.process
             else:
-                landmarker = self._graph = _landmarker(mediapipe, model)
-                self.version = f"mediapipe {mediapipe.__version__}, HolisticLandmarker of the model {sha256(model)[:8]}"
+                self._graph = graph = _landmarker(mediapipe, landmarker)
+                self.version = f"mediapipe {mediapipe.__version__}, HolisticLandmarker of the model {sha256(landmarker)[:8]}"
                 times = (round(frame * 1000 / fps) for frame in itertools.count())  # milliseconds
-                self._detect = lambda image: landmarker.detect_for_video(
+                self._detect = lambda image: graph.detect_for_video(
                     mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image), next(times)
                 )
 
@@ -87,28 +88,28 @@ class Holistic:
         self.close()
 
 
-def _landmarker(mediapipe, model):
+def _landmarker(mediapipe, path):
     from mediapipe.tasks.python import vision
 
     inside = f"install mediapipe {PINNED}, which has its models inside: `make extract VIDEOS=FOLDER`"
     if not hasattr(vision, "HolisticLandmarker"):  # 0.10.30 to 0.10.32
         raise InputError(f"mediapipe {mediapipe.__version__} has no Holistic; {inside}")
-    if model is None:
+    if path is None:
         raise InputError(
             f"mediapipe {mediapipe.__version__} has no models inside: download {MODEL} from {WHERE} and name it "
-            f"with --model FILE, or {inside}"
+            f"with --landmarker FILE, or {inside}"
         )
-    if not pathlib.Path(model).is_file():
-        raise InputError(f"no model at {model}; expected a {MODEL}, from {WHERE}")
+    if not pathlib.Path(path).is_file():
+        raise InputError(f"no model at {path}; expected a {MODEL}, from {WHERE}")
     options = vision.HolisticLandmarkerOptions(
-        base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(model)), running_mode=vision.RunningMode.VIDEO
+        base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(path)), running_mode=vision.RunningMode.VIDEO
     )
     try:
         return vision.HolisticLandmarker.create_from_options(options)
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(
-            f"{model} cannot be used as a model: {reason}; expected a {MODEL} as it is downloaded from {WHERE}"
+            f"{path} cannot be used as a model: {reason}; expected a {MODEL} as it is downloaded from {WHERE}"
         ) from None
 
 

@@ -18,6 +18,8 @@ from signlib.files import say
 from signlib.signals import handled, stop_signals
 from signlib.video.camera import Camera
 from signlib.video.draw import TOP, draw_caption, draw_skeleton
+from signlib.video.holistic import LANDMARKER_HELP, Holistic
+from signlib.video.reading import RATE, Video
 from signlib.video.recognise import Recogniser
 from signlib.video.signs import Sign, SignFinder
 
@@ -122,8 +124,9 @@ def main(arguments=None):
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--camera", type=int, help="its number [0]")
     source.add_argument("--video", metavar="FILE", help="a video file instead")
-    parser.add_argument("--fps", type=float, default=25.0, help="frames a second of the clips the model learnt from [25]")
+    parser.add_argument("--fps", type=float, default=RATE, help=f"of the clips that the model learnt from [{RATE:g}]")
     parser.add_argument("--threshold", type=float, help="say a gloss from this probability on [the model's own]")
+    parser.add_argument("--landmarker", metavar="FILE", help=LANDMARKER_HELP)
     parser.add_argument("--headless", action="store_true", help="open no window")
     parser.add_argument("--json", action="store_true", help="a json object a line for each sign")
     options = parser.parse_args(arguments)
@@ -142,9 +145,6 @@ def main(arguments=None):
 
 
 def _run(options):
-    from signlib.video.holistic import Holistic
-    from signlib.video.reading import Video
-
     recogniser = Recogniser(options.model, options.threshold)
     if not recogniser.known:
         print(f"{options.model} names no threshold: below {recogniser.threshold} it is not sure (--threshold)", file=sys.stderr)
@@ -165,7 +165,7 @@ def _run(options):
             frames = stack.enter_context(Video(options.video)).frames(options.fps)
         else:
             frames = camera = stack.enter_context(Camera(options.camera or 0))
-        holistic = stack.enter_context(Holistic())
+        holistic = stack.enter_context(Holistic(options.landmarker, options.fps))
         stack.enter_context(handled(lambda signum, frame: signals.append(signum), *stop_signals()))
         try:
             stream = itertools.takewhile(going, frames)

@@ -30,7 +30,7 @@ class Video:
         self._capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # phones write how they were held, and leave turning to the reader
         if not self._capture.isOpened():
-            raise InputError(f"{path} cannot be read as a video: it is damaged, cut short or in a form that OpenCV does not know")
+            raise InputError(f"{path} cannot be read as a video: it is damaged, cut short or of a kind that OpenCV cannot read")
         self.width, self.height = (
             int(self._capture.get(which)) for which in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )

@@ -12,7 +12,7 @@ from signlib.files import atomic_path
 from signlib.video.videos import Source
 
 NAME = "extraction.csv"
-ORIGIN = ["source", "bytes", "first_frame", "last_frame", "json_fps", "bbox"]  # a row is of the same video where these are equal
+ORIGIN = ["source", "bytes", "first_frame", "last_frame", "json_fps", "bbox"]  # the same: the same video
 SETTINGS = ["fps", "cropped", "mediapipe"]  # the same for a whole folder
 FACTS = ["video_fps", "width", "height", "frames", "pose", "face", "left_hand", "right_hand", "hands", "note"]
 COLUMNS = ["video_id", "status", *ORIGIN, *SETTINGS, *FACTS]  # status: done, failed (the note says why) or outdated
@@ -47,8 +47,8 @@ class Table:
         """Returns the `Source` of a video whose keypoints are here. Raises InputError for another id."""
         row = self.rows.get(video_id, {"status": ""})
         if row["status"] != "done":
-            there = [v for v, row in self.rows.items() if row["status"] == "done"]
-            raise InputError(f"no keypoints of a video {video_id!r} in {self.path.parent}; ids look like {', '.join(there[:3])}")
+            there = ", ".join([v for v, row in self.rows.items() if row["status"] == "done"][:3])
+            raise InputError(f"no keypoints of a video {video_id!r} in {self.path.parent}; ids look like {there}")
         bbox = tuple(int(v) for v in row["bbox"].split())
         return Source(video_id, row["source"], (int(row["first_frame"]), int(row["last_frame"])), float(row["json_fps"]), bbox)
 

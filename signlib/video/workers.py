@@ -23,8 +23,8 @@ class Workers:
     """`count` processes that write the keypoints of videos in `folder` to `out`; what else they are told is as `read_keypoints`
     and `Holistic` take it. One that ends, as on a damaged video that makes a decoder crash, is replaced by another."""
 
-    def __init__(self, count, folder, out, rate, crop, model):
-        self.count, self.settings = count, (pathlib.Path(folder), pathlib.Path(out), rate, crop, model)
+    def __init__(self, count, folder, out, rate, crop, landmarker):
+        self.count, self.settings = count, (pathlib.Path(folder), pathlib.Path(out), rate, crop, landmarker)
         self.processes = {}  # {pipe: (process, source it is at, videos it has had)}
 
     def results(self, sources):
@@ -60,7 +60,7 @@ class Workers:
         context = multiprocessing.get_context("spawn")  # forked, MediaPipe's threads would be missing
         pipe, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, *self.settings), daemon=True)
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # a terminal's Ctrl-C is for this process, not for it
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C is for this process alone
         try:
             process.start()
         finally:
@@ -83,7 +83,7 @@ class _LeftError(Exception):
     """Nobody waits for this video any more."""
 
 
-def _serve(pipe, folder, out, rate, crop, model):
+def _serve(pipe, folder, out, rate, crop, landmarker):
     """Does what comes through the pipe until it is closed."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -95,7 +95,7 @@ def _serve(pipe, folder, out, rate, crop, model):
         while True:
             source, replace = pipe.recv()
             try:
-                with Holistic(model, rate) as holistic:
+                with Holistic(landmarker, rate) as holistic:
                     rows, facts = read_keypoints(folder, source, holistic, rate, crop, look)
                 facts |= _write(out / f"{source.video_id}.npy", rows, replace)
             except InputError as error:

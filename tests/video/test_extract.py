@@ -147,9 +147,7 @@ def test_killed_and_started_again_it_gives_the_same_files(videos, tmp_path, mome
     whole, out = tmp_path / "a" / "out", tmp_path / "b" / "out"
     run(videos, "--out", whole)
     for share in moments:
-        started = subprocess.Popen(
-            command(videos, "--out", out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        started = subprocess.Popen(command(videos, "--out", out), cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
         while started.poll() is None and len(list(out.glob("*.npy"))) < 7 * share:
             time.sleep(0.01)
         time.sleep(random.Random(f"{moments} {share}").uniform(0, 0.7))
@@ -244,7 +242,7 @@ def test_other_settings_do_not_mix(videos, tmp_path):
         (["{videos}", "--out", "{tmp}/out", "--labels", "{tmp}/none.json"], "cannot read the labels"),
         (["{videos}", "--out", "{tmp}/out", "--workers", "0"], "--workers is 0"),
         (["{videos}", "--out", "{tmp}/out", "--fps", "0"], "--fps is 0"),
-        (["{videos}", "--out", "{tmp}/out", "--model", "{tmp}/none.task"], "none.task"),
+        (["{videos}", "--out", "{tmp}/out", "--landmarker", "{tmp}/none.task"], "none.task"),
     ],
 )
 def test_bad_input_is_named(videos, tmp_path, arguments, expected):

@@ -42,9 +42,8 @@ def test_the_frame_nearest_in_time_is_taken(tmp_path, write_video, name, kind):
     seconds, read = numbers(path)
     assert np.allclose(seconds, np.arange(len(seconds)) / 25)
     times = np.floor(times * 1000) / 1000  # as the file holds them
-    between = np.abs(np.subtract.outer(seconds, (times[1:] + times[:-1]) / 2)).min(axis=1) < 0.002  # two are as near
-    expected = nearest(times, seconds)
-    assert [r for r, b in zip(read, between, strict=True) if not b] == [e for e, b in zip(expected, between, strict=True) if not b]
+    clear = np.abs(np.subtract.outer(seconds, (times[1:] + times[:-1]) / 2)).min(axis=1) > 0.002  # else two are as near
+    assert np.array(read)[clear].tolist() == np.array(nearest(times, seconds))[clear].tolist() and clear.mean() > 0.5
     assert abs(len(read) / 25 - times[-1]) < 0.2
     if name == "25 a second":
         assert read == list(range(20))
