@@ -98,7 +98,7 @@ def kills(folder, options):
     for _ in range(rounds):
         started = extraction(videos, out)
         try:
-            started.wait(rng.uniform(2, 8))
+            started.wait(rng.uniform(1.5, 4 if options.small else 8))
         except subprocess.TimeoutExpired:
             os.killpg(started.pid, signal.SIGKILL)
             started.wait()

@@ -26,7 +26,8 @@ class Holistic:
     The same frames give the same numbers, bit for bit, in every process on one machine.
 
     landmarker: path of a `holistic_landmarker.task`, for a MediaPipe that has no models inside, those after PINNED. fps:
-    frames a second, by which that one smooths; PINNED smooths as if it were 30 whatever it is. version: what the keypoints are from.
+    frames a second, by which that one smooths; PINNED smooths as if it were 30 whatever it is. `.version`: what the keypoints
+    are from.
 
     Raises InputError where MediaPipe is not installed, or a model is missing, not one, or named where none is needed.
     """
