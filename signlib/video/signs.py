@@ -95,7 +95,7 @@ class SignFinder:
     def _begin(self, after_hold):
         earliest = max(self._recent[-1].seconds - BEFORE - LEAD, self._over)
         recent = [frame for frame in self._recent if frame.seconds >= earliest]
-        wrists = np.array([frame.points[self._recent[-1].up, 0] for frame in recent])  # (T, hands, 2)
+        wrists = np.array([frame.points[self._hands(), 0] for frame in recent])  # (T, hands, 2)
         known = ~np.isnan(wrists).any(axis=(1, 2))
         start = 0
         if known.any():
@@ -135,10 +135,14 @@ class SignFinder:
         return next((frame.seconds for frame in reversed(frames) if frame.up.any()), frames[0].seconds)
 
     def _spread(self, seconds):
-        """How far the hands that are up have moved within the last seconds."""
-        now = self._recent[-1]
-        up = now.up if now.up.any() else np.array([True, True])
-        return _spread(np.array([f.points[up] for f in self._recent if f.seconds >= now.seconds - seconds]))
+        """How far the hands have moved within the last seconds."""
+        since, hands = self._recent[-1].seconds - seconds, self._hands()
+        return _spread(np.array([frame.points[hands] for frame in self._recent if frame.seconds >= since]))
+
+    def _hands(self):
+        """Which hands may be signing, `(2,)` bool: those that are up, or both where none is."""
+        up = self._recent[-1].up
+        return up if up.any() else ~up
 
 
 @dataclass(frozen=True)
