@@ -13,7 +13,7 @@ def over_video(folder, out, video_id, moments=4):
     """Returns a Figure of a video in `folder`: some of its frames, and below each the same with the skeleton over it that was
     found in it, of the keypoints in `out`. Those with hands are preferred. Raises InputError for an id without keypoints."""
     table = Table(out)
-    source, rows = table.source(video_id), np.load(table.path.with_name(f"{video_id}.npy"))
+    source, rows = table.source(video_id), np.load(table.path.parent / f"{video_id}.npy")
     with_hands = np.flatnonzero(rows.reshape(len(rows), 543, 3)[:, 501:].any(axis=(1, 2)))
     of = with_hands if len(with_hands) >= moments else np.arange(len(rows))
     chosen = of[np.linspace(0, len(of) - 1, min(moments, len(of))).round().astype(int)]
