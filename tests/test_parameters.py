@@ -11,6 +11,7 @@ from signlib.parameters import (
     CHANGEABLE,
     COMPARE_PARAMETERS,
     DIAGNOSE_PARAMETERS,
+    EXTRACT_PARAMETERS,
     PARAMETERS,
     check_parameters,
 )
@@ -23,7 +24,8 @@ def test_the_table_and_the_notebook_agree(given):
     assert list(cell) == list(PARAMETERS)
     assert all(why and default is not None for default, why in cell.values())
     assert check_parameters(given) == given
-    others = {"1_audit": AUDIT_PARAMETERS, "3_diagnose": DIAGNOSE_PARAMETERS, "4_compare": COMPARE_PARAMETERS}
+    others = {"0_extract": EXTRACT_PARAMETERS, "1_audit": AUDIT_PARAMETERS}
+    others |= {"3_diagnose": DIAGNOSE_PARAMETERS, "4_compare": COMPARE_PARAMETERS}
     for notebook, table in others.items():
         cell = project.notebook_parameters(project.ROOT / "notebooks" / f"{notebook}.ipynb")
         assert set(cell) == set(table)

@@ -42,13 +42,21 @@ def test_environment_yml_and_pyproject_agree():
     assert all("3.13" in marker for _, _, marker in missing)  # Python 3.13, which environment.yml does not use
 
 
+TRAINING = ("train", "export", "test", "dask", "browser")
+STACKS = {
+    "current": (TRAINING, {"tensorflow": "2.21.0", "keras": "3.15"}),
+    "macos-stack": (TRAINING, {"tensorflow": "2.16.2", "keras": "3.15", "numpy": "1.26"}),
+    "video": (("video", "test", "video-test"), {"mediapipe": "0.10.21", "numpy": "1.26"}),
+}
+
+
 def test_pinned_requirements_keep_the_bounds_and_name_no_registry():
-    for stack, tensorflow in (("current", "2.21.0"), ("macos-stack", "2.16.2")):
+    for stack, (names, exact) in STACKS.items():
         text = (ROOT / "requirements" / f"{stack}.txt").read_text()
         assert "://" not in text and "--" not in text
         pins = dict(line.lower().split("==") for line in text.splitlines() if not line.startswith("#"))
-        assert pins["tensorflow"] == tensorflow and pins["keras"].startswith("3.15")
-        extras = [line for name in ("train", "export", "test", "dask", "browser") for line in EXTRAS[name]]
+        assert all(pins[name].startswith(version) for name, version in exact.items())
+        extras = [line for name in names for line in EXTRAS[name] if "==" not in line]
         for line in PROJECT["dependencies"] + extras:
             name, bounds, marker = requirement(line)
             if marker:
@@ -59,20 +67,28 @@ def test_pinned_requirements_keep_the_bounds_and_name_no_registry():
             assert low <= version < high, (stack, name)
 
 
+def chapter(title):
+    """The text below a heading of the architecture page."""
+    return (ROOT / "ARCHITECTURE.md").read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
 def test_the_architecture_page_lists_the_files_that_there_are():
-    page = (ROOT / "ARCHITECTURE.md").read_text()
-    listed = set(re.findall(r"^\| `(\w+\.py)` \|", page.partition("## The rest")[0], re.MULTILINE))
-    assert listed == {path.name for path in (ROOT / "signlib").glob("*.py")} - {"__init__.py"}
+    for package in ("signlib", "signlib/video"):
+        listed = set(re.findall(r"^\| `(\w+\.py)` \|", chapter(package), re.MULTILINE))
+        assert listed == {path.name for path in (ROOT / package).glob("[!_]*.py")}
+    page = (ROOT / "ARCHITECTURE.md").read_text().partition("## signlib/video")[2]
+    page = chapter("signlib") + page.partition("## The rest")[2]
     for name in re.findall(r"^\| `([\w/]+(?:\.\w+)?/?)` \|", page, re.MULTILINE):
         assert (ROOT / name).exists() or (ROOT / "signlib" / name).exists() or name == "runs/"
 
 
 def test_a_module_imports_only_from_those_above_it_in_the_table():
-    page = (ROOT / "ARCHITECTURE.md").read_text().partition("## The rest")[0]
-    order = re.findall(r"^\| `(\w+)\.py` \|", page, re.MULTILINE)
-    for number, name in enumerate(order):
-        imported = set(re.findall(r"from signlib\.(\w+) import", (ROOT / "signlib" / f"{name}.py").read_text()))
-        assert imported <= set(order[:number]), name
+    for package in ("signlib", "signlib/video"):
+        order = re.findall(r"^\| `(\w+)\.py` \|", chapter(package), re.MULTILINE)
+        prefix = re.escape(package.replace("/", "."))
+        for number, name in enumerate(order):
+            imported = set(re.findall(rf"from {prefix}\.(\w+) import", (ROOT / package / f"{name}.py").read_text()))
+            assert imported <= set(order[:number]), name
 
 
 def test_the_readme_lists_every_parameter_with_its_default():
@@ -82,7 +98,7 @@ def test_the_readme_lists_every_parameter_with_its_default():
 
 
 def test_the_architecture_page_says_where_tensorflow_is_imported():
-    page = (ROOT / "ARCHITECTURE.md").read_text().partition("## The rest")[0]
+    page = chapter("signlib")
     rows = re.findall(r"^\| `(\w+)\.py` \| .* \|( yes)? \|$", page, re.MULTILINE)
     free = [f"signlib.{name}" for name, yes in rows if not yes]
     code = f"import sys, papermill, {', '.join(free)}; print('tensorflow' in sys.modules)"
@@ -103,6 +119,6 @@ def code_lines(path):
 
 
 def test_signlib_stays_small_and_its_files_too():
-    files = list((ROOT / "signlib").glob("*.py"))
-    assert sum(map(code_lines, files)) < 6600
-    assert max(len(path.read_text().splitlines()) for path in files) <= 300
+    files, video = list((ROOT / "signlib").glob("*.py")), list((ROOT / "signlib" / "video").glob("*.py"))
+    assert sum(map(code_lines, files)) < 6600 and sum(map(code_lines, video)) < 1100
+    assert max(len(path.read_text().splitlines()) for path in files + video) <= 300

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from signlib.landmarks import EDGES, LIPS, columns
+from signlib.video import LAYOUT
 
 COLOURS = {"pose": (255, 255, 255), "left_hand": (80, 200, 255), "right_hand": (255, 170, 60), "face": (255, 120, 160)}  # RGB
 BACKGROUND, BAR, UNSURE = (30, 30, 30), (60, 130, 80), (90, 90, 90)
@@ -11,8 +12,8 @@ TOP = 3  # glosses
 _FAR = 4.0  # widths of the picture; OpenCV draws what leaves it, but not at coordinates beyond 32 bits
 
 # Where x of the two ends of each edge stands in a frame, and of each point of the lips.
-_EDGES = {block: columns("1629", [(block, i) for edge in edges for i in edge]).reshape(-1, 2) for block, edges in EDGES.items()}
-_LIPS = columns("1629", [("face", i) for i in LIPS])
+_EDGES = {block: columns(LAYOUT, [(block, i) for edge in edges for i in edge]).reshape(-1, 2) for block, edges in EDGES.items()}
+_LIPS = columns(LAYOUT, [("face", i) for i in LIPS])
 
 
 def draw_skeleton(image, row):

@@ -13,6 +13,7 @@ import numpy as np
 from signlib.errors import InputError
 from signlib.files import sha256
 from signlib.landmarks import LAYOUTS
+from signlib.video import LAYOUT
 
 MODEL = "holistic_landmarker.task"
 WHERE = "the page of the Holistic Landmarker on MediaPipe's site"
@@ -58,7 +59,7 @@ class Holistic:
                 )
 
     def __call__(self, image):
-        """Returns the keypoints of the next frame, `(1629,)` float32 in the layout "1629"; a part that was not found is zeros.
+        """Returns the keypoints of the next frame, `(1629,)` float32; a part that was not found is zeros.
 
         image: `(H, W, 3)` uint8, RGB.
         """
@@ -66,7 +67,7 @@ class Holistic:
         with self._starting():
             found = self._detect(image)
         rows = []
-        for block, count, _ in LAYOUTS["1629"].blocks:
+        for block, count, _ in LAYOUTS[LAYOUT].blocks:
             part = getattr(found, f"{block}_landmarks")
             points = getattr(part, "landmark", part) or ()  # the HolisticLandmarker gives a list
             rows += [(p.x, p.y, p.z) for p in points[:count]] or [(0.0, 0.0, 0.0)] * count  # its face goes on with the irises

@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from signlib.landmarks import LAYOUTS, starts
+from signlib.video import LAYOUT
 from signlib.video.reading import Video
 
-LAYOUT = "1629"
 SAME_LENGTH = 0.1  # a file this close to as long as the json's span, as a share of it, holds nothing else
 SHORT = 0.25  # seconds that a video may lack without a note: WLASL's json is that far off
 LEAST_BOX = 32  # pixels; a smaller picture shows no signer

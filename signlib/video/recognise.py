@@ -10,8 +10,8 @@ from signlib.errors import InputError
 from signlib.landmarks import LAYOUTS
 from signlib.predict import FORMAT, RECORD, check_held, open_session
 from signlib.preprocess import Preprocessor
+from signlib.video import LAYOUT
 
-LAYOUT = "1629"  # of the frames that `signlib.video` makes
 UNKNOWN = 0.5  # the threshold where neither the model nor the user names one: at least as likely as all others together
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from signlib.landmarks import LEFT_SHOULDER, RIGHT_SHOULDER, columns
+from signlib.video import LAYOUT
 
 UP, DOWN = 1.0, 1.05  # below the shoulders: a hand above UP signs, one below DOWN rests. At rest it is at 1.2 to 1.4, in WLASL
 REST = 0.3  # seconds without a hand up after which a sign is over; so long may detection fail, or a hand dip
@@ -29,7 +30,7 @@ _POINTS = [
     [("pose", wrist), *((hand, index) for index in _WRIST_AND_TIPS)] for wrist, hand in ((15, "left_hand"), (16, "right_hand"))
 ]
 _LANDMARKS = (LEFT_SHOULDER, RIGHT_SHOULDER, *_POINTS[0], *_POINTS[1])
-_XY = columns("1629", _LANDMARKS)[:, None] + np.arange(2)
+_XY = columns(LAYOUT, _LANDMARKS)[:, None] + np.arange(2)
 
 
 @dataclass(frozen=True)
