@@ -145,6 +145,8 @@ def main(arguments=None):
             from signlib.video.recognise import Recogniser
 
             recogniser = Recogniser(options.model)
+            if not set(recogniser.classes) <= set(_GLOSSES):
+                raise InputError(f"{options.model} knows {recogniser.classes[0]!r}, which is no gloss of the sample")
         report(streams(options.seed), recogniser, np.random.default_rng(options.seed))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -40,7 +40,7 @@ class _Reversed(ReverseFrames):
 def export_model(path, out, clips=()):
     """Writes the model at `path` (.h5) to `out` (.onnx): features `(B, L, D)` -> probabilities `(B, C)`, and the record as json
     under `signlib_record` in its metadata, with `calibration` as `calibration.calibrate` has it where the predictions of the
-    model's run are found: beside it, or in the folder of the run that its record names, whose model then has the same bytes.
+    model's run are found: beside it, in the folder that its record names, or in one in runs/, whose run.json knows its bytes.
     Returns a line that says how far it differs from Keras, on which clips, and how it is calibrated.
 
     clips: paths to compare on, of clips or folders of clips. Without any, they are those of the data that the record names,
@@ -85,13 +85,13 @@ def calibration_of(path, record):
 
 def _predictions(path, record):
     """The `Predictions` of the validation clips by the model at `path`, or None."""
-    named = project_path(record["parameters"].get("RUN_DIR", ""))
-    for folder in (path.parent, named, *project_path("runs").glob("*")):  # without RUN_DIR a run makes its own folder in runs/
-        with contextlib.suppress(InputError, OSError):  # no predictions, or damaged ones; no model there
-            ended_with = ((read_state(folder) or {}).get("model") or {}).get("sha256")  # which may have been saved elsewhere
-            other = path if folder == path.parent else folder / "model.h5"
-            found = read_predictions(folder / "predictions.npz")
-            if (ended_with or sha256(other)) == sha256(path) and found.classes.tolist() == record["classes"]:
+    digest = sha256(path)
+    # Without RUN_DIR a run makes its own folder in runs/.
+    for folder in (path.parent, record["parameters"].get("RUN_DIR") or "runs", *project_path("runs").glob("*")):
+        with contextlib.suppress(InputError, OSError, TypeError):  # no predictions, or damaged ones; no text, no such user
+            ended_with = (read_state(project_path(folder)) or {}).get("model") or {}  # it may have been saved elsewhere
+            found = read_predictions(project_path(folder) / "predictions.npz")
+            if ended_with.get("sha256") == digest and found.classes.tolist() == record["classes"]:
                 return found
     return None
 

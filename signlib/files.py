@@ -72,6 +72,8 @@ def say(text):
     printed."""
     try:
         print(text, flush=True)
+    except UnicodeEncodeError:  # a terminal that cannot show a sign
+        print(text.encode("ascii", "backslashreplace").decode(), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False

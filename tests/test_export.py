@@ -167,11 +167,17 @@ def judged(path, clips=80, classes=CLASSES):
     return probabilities, labels
 
 
+def ended_with(model):
+    """Writes the run.json of a run that ended with a model."""
+    write_json(model.parent / "run.json", {"status": "finished", "model": {"sha256": sha256(model)}, "history": {}})
+
+
 def test_it_is_calibrated_by_the_predictions_of_its_run(tmp_path, folder, make_frames):
     run, published = tmp_path / "run", tmp_path / "models" / "lstm_model.h5"
     record = signlib.load_model(save(run / "model.h5", parameters={"RUN_DIR": str(run)})).record
     assert "; not calibrated: no predictions of its" in export_model(run / "model.h5", tmp_path / "m.onnx", [folder])
     probabilities, labels = judged(run / "predictions.npz")
+    ended_with(run / "model.h5")
     signlib.publish(run / "model.h5", published)
     message = export_model(published, tmp_path / "m.onnx", [folder])
     written = json.loads(open_session(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map["signlib_record"])
@@ -194,6 +200,7 @@ def test_it_is_calibrated_by_the_predictions_of_its_run(tmp_path, folder, make_f
 def test_where_no_threshold_is_good_enough_there_is_none(tmp_path):
     record = signlib.load_model(save(tmp_path / "model.h5")).record
     judged(tmp_path / "predictions.npz", clips=29)  # fewer than say anything
+    ended_with(tmp_path / "model.h5")
     more, how = calibration_of(tmp_path / "model.h5", record)
     assert more["calibration"]["threshold"] is None and "no threshold, since none brings 90% right" in how
 
@@ -204,7 +211,11 @@ def test_it_is_not_calibrated_by_predictions_of_another_model(tmp_path):
     save(other, parameters={"RUN_DIR": str(run)})
     record = signlib.load_model(other).record
     judged(run / "predictions.npz")
+    assert not calibration_of(run / "model.h5", record)[0]  # nobody says that they are this model's
+    ended_with(run / "model.h5")
     assert calibration_of(run / "model.h5", record)[0] and not calibration_of(other, record)[0]
+    for odd in ("~nobody-here/run", None, 0):
+        calibration_of(run / "model.h5", record | {"parameters": {"RUN_DIR": odd}})
     write_json(run / "run.json", {"status": "finished", "model": {"sha256": sha256(other)}, "history": {}})
     assert not calibration_of(run / "model.h5", record)[0]  # the run ended with a model that was saved elsewhere
     (run / "run.json").unlink()

@@ -13,11 +13,13 @@ def main(arguments):
         print("\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items()), file=sys.stderr)
         return 2
     try:
-        command = importlib.import_module(f"signlib.video.{arguments[0]}")
-    except ModuleNotFoundError as error:
+        return importlib.import_module(f"signlib.video.{arguments[0]}").main(arguments[1:])
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except ImportError as error:
         print(f"error: {error}; `make extract` and `make live` install it, or pip install -e '.[video]'", file=sys.stderr)
         return 2
-    return command.main(arguments[1:])
 
 
 if __name__ == "__main__":

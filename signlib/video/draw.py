@@ -1,7 +1,13 @@
-"""What is drawn onto a picture: the skeleton of a frame, and what live recognition says. OpenCV."""
+"""What is drawn onto a picture: the skeleton of a frame, and what live recognition says. OpenCV; its letters are by Pillow,
+with matplotlib's DejaVu Sans, since OpenCV has none outside ASCII."""
+
+import functools
+import pathlib
 
 import cv2
+import matplotlib
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from signlib.landmarks import EDGES, LIPS, columns
 from signlib.video import LAYOUT
@@ -35,7 +41,7 @@ def draw_caption(image, glosses, sure, signing):
     line = max(14, height // 16)
     _write(image, "signing" if signing else "rest", (line // 2, line), line)
     shown = glosses[:TOP]
-    top = height - line * (len(shown) + (not sure)) - line // 3 if shown else height
+    top = max(0, height - line * (len(shown) + (not sure)) - line // 3) if shown else height
     image[top:] = image[top:] // 3 + np.array(BACKGROUND, np.uint8)
     if shown and not sure:
         _write(image, "not sure", (line // 2, top + line), line)
@@ -56,6 +62,15 @@ def _pixels(row, first, width, height):
 
 
 def _write(image, text, where, line):
-    scale, thickness = line / 34, max(1, line // 16)  # OpenCV's letters are about 22 pixels high at scale 1
-    for colour, more in ((BACKGROUND, 2), ((255, 255, 255), 0)):
-        cv2.putText(image, text, where, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness + more, cv2.LINE_AA)
+    """Writes a line of text whose letters stand on `where`, the place of its left end."""
+    x, y = where
+    band = image[max(0, y - line) : y + line // 2]
+    drawn, outline = Image.fromarray(band), {"stroke_width": max(1, line // 12), "stroke_fill": BACKGROUND}
+    ImageDraw.Draw(drawn).text((x, min(y, line)), text, (255, 255, 255), _font(line), anchor="ls", **outline)
+    band[:] = np.asarray(drawn)
+
+
+@functools.cache
+def _font(line):
+    path = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(str(path), round(0.8 * line))

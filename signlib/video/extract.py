@@ -5,6 +5,7 @@ or 129: interrupted, with all keypoints of whole videos kept.
 """
 
 import argparse
+import contextlib
 import pathlib
 import shutil
 import signal
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from signlib.errors import InputError, Interrupted
 from signlib.files import atomic_path, say
 from signlib.frames import keypoint_files
+from signlib.headless import Log
 from signlib.labels import LABELS_NAME
 from signlib.locks import locked
 from signlib.signals import handled, stop_signals
@@ -37,45 +39,50 @@ def extract_videos(folder, out, labels=None, rate=RATE, crop=False, workers=None
     none. rate: rows a second. crop: look within the json's bounding boxes. workers: processes, by default one a core.
     landmarker: see `Holistic`. signals: a list that receives the signals that stopped it.
 
-    What is done already is not done again; what failed is tried again. Raises InputError where nothing can be extracted,
-    BlockingIOError where another process does it just now, OSError where keypoints cannot be written; what is done is kept.
+    What is done already is not done again; what failed is tried again. A script that calls this needs the guard `if __name__ ==
+    "__main__"`, since it starts processes. Raises InputError where nothing can be extracted, BlockingIOError where another
+    process does it just now, OSError where keypoints cannot be written, Interrupted after a signal; what is done is kept.
     """
-    folder, out = pathlib.Path(folder), pathlib.Path(out)
-    labels = labels or find_json(folder)
-    sources, problems, missing = find_videos(folder, labels)
-    with Holistic(landmarker, rate) as holistic:  # where it cannot be used, none of the processes needs to be started
-        settings = {"fps": f"{rate:g}", "cropped": str(bool(crop)), "mediapipe": holistic.version}
-    out.mkdir(parents=True, exist_ok=True)
-    table, signals = Table(out), [] if signals is None else signals
-    with locked(table.path), handled(lambda signum, frame: signals.append(signum), *stop_signals()):
-        origins = {source.video_id: _origin(folder, source) for source in sources}
-        _check(table, settings, out)
-        todo = _to_do(table, sources, origins, out)
-        table.write()
-        if labels:
-            _copy_labels(labels, out)
-        results = Workers(workers or usable_cores(), folder, out, rate, crop, landmarker).results(todo)
-        progress = tqdm(total=len(sources), initial=len(sources) - len(todo), unit="video", desc="extract", smoothing=0.05)
-        try:
-            for result in results:
-                if signals:
-                    break
-                if result is None:
-                    continue
-                source, facts = result
-                row = {"video_id": source.video_id, "status": "failed" if "failed" in facts else "done"}
-                table.add(row | origins[source.video_id] | settings | facts | {"note": facts.get("failed", facts.get("note"))})
-                if "failed" in facts:
-                    progress.write(f"{source.video_id}: {facts['failed']}", file=sys.stderr)
-                progress.update()
-        finally:
-            results.close()
-            progress.close()
+    if not 1 <= rate <= 240 or (workers is not None and workers < 1):
+        raise InputError(f"{rate:g} frames a second by {workers} workers; expected 1 to 240, and one or more")
+    folder, out, signals, log = pathlib.Path(folder), pathlib.Path(out), [] if signals is None else signals, Log(sys.stderr)
+    with handled(lambda signum, frame: signals.append(signum), *stop_signals()):
+        labels = labels or find_json(folder)
+        sources, problems, missing = find_videos(folder, labels)
+        with Holistic(landmarker, rate) as holistic:  # where it cannot be used, none of the processes needs to be started
+            settings = {"fps": f"{rate:g}", "cropped": str(bool(crop)), "mediapipe": holistic.version}
+        out.mkdir(parents=True, exist_ok=True)
+        with locked(out / NAME):
+            table = Table(out)
+            _check(table, settings, out)
+            origins = {source.video_id: _origin(folder, source) for source in sources}
+            todo = _to_do(table, sources, origins, out)
+            table.write()
+            if labels:
+                _copy_labels(labels, out, log)
+            ours = {source.video_id for source, replace in todo if replace}
+            results = Workers(workers or usable_cores(), folder, out, rate, crop, landmarker).results(todo)
+            bar = {"total": len(sources), "initial": len(sources) - len(todo), "unit": "video", "desc": "extract"}
+            with contextlib.closing(results), tqdm(file=log, smoothing=0.05, **bar) as progress:
+                for result in results:
+                    if signals:
+                        break
+                    if result is None:
+                        continue
+                    source, facts = result
+                    row = {"video_id": source.video_id, "status": "failed" if "failed" in facts else "done"}
+                    if "failed" in facts:
+                        progress.write(f"{source.video_id}: {facts['failed']}", file=log)
+                        if source.video_id in ours:  # of what the video was before
+                            (out / f"{source.video_id}.npy").unlink(missing_ok=True)
+                        facts = {"note": facts["failed"]}
+                    table.add(row | origins[source.video_id] | settings | facts)
+                    progress.update()
             table.write()
     for path, problem in problems.items():
-        print(f"{path}: {problem}", file=sys.stderr)
+        log.write(f"{path}: {problem}\n")
     if missing:
-        print(f"{len(missing)} ids of {labels} have no video, such as {', '.join(missing[:5])}", file=sys.stderr)
+        log.write(f"{len(missing)} ids of {labels} have no video, such as {', '.join(missing[:5])}\n")
     if signals:
         raise Interrupted(f"stopped by {signal.Signals(signals[0]).name}; started again, it goes on")
     return table.frame()
@@ -110,7 +117,7 @@ def _check(table, settings, out):
     """Raises InputError where the folder holds keypoints of other settings, or of another tool."""
     for row in table.rows.values():
         for name in SETTINGS:
-            if row[name] != settings[name]:
+            if row["status"] != "failed" and row[name] != settings[name]:
                 raise InputError(
                     f"{out} was extracted with {name} {row[name]}, not {settings[name]}; clips of both would not be alike. "
                     "Extract into another folder, or as before"
@@ -133,11 +140,17 @@ def _to_do(table, sources, origins, out):
     return todo
 
 
-def _copy_labels(labels, out):
-    """The json beside the keypoints' folder, where training looks for it, unless one is in the way."""
-    if not any((place / LABELS_NAME).exists() for place in (out, out.absolute().parent)):
-        with atomic_path(out.absolute().parent / LABELS_NAME) as temporary:
-            shutil.copyfile(labels, temporary)
+def _copy_labels(labels, out, log):
+    """The json where training looks for it: beside the keypoints' folder, or where another one is there, in it."""
+    beside, inside = out.absolute().parent / LABELS_NAME, out / LABELS_NAME
+    there = next((path for path in (inside, beside) if path.exists()), None)
+    if there and there.read_bytes() == pathlib.Path(labels).read_bytes():
+        return
+    if there == inside:
+        log.write(f"{inside} is another json than {labels}, and training reads that one: copy yours there, if it is right\n")
+        return
+    with atomic_path(inside if there else beside) as temporary:
+        shutil.copyfile(labels, temporary)
 
 
 def main(arguments=None):

@@ -1,8 +1,11 @@
 """Figures of an extraction."""
 
+import pathlib
+
 import matplotlib.pyplot as plt
 import numpy as np
 
+from signlib.errors import InputError
 from signlib.video.draw import draw_skeleton
 from signlib.video.keypoints import span
 from signlib.video.reading import Video
@@ -12,7 +15,7 @@ from signlib.video.table import Table
 def over_video(folder, out, video_id, moments=4):
     """Returns a Figure of a video in `folder`: some of its frames, and below each the same with the skeleton over it that was
     found in it, of the keypoints in `out`. Those with hands are preferred. Raises InputError for an id without keypoints."""
-    table = Table(out)
+    table, folder = Table(out), pathlib.Path(folder)
     source, rows = table.source(video_id), np.load(table.path.parent / f"{video_id}.npy")
     with_hands = np.flatnonzero(rows.reshape(len(rows), 543, 3)[:, 501:].any(axis=(1, 2)))
     of = with_hands if len(with_hands) >= moments else np.arange(len(rows))
@@ -37,8 +40,10 @@ def over_video(folder, out, video_id, moments=4):
 
 def found_shares(table):
     """Returns a Figure of the DataFrame that `extract_videos` returns: in what share of its frames each part was found, a point
-    a video."""
+    a video. Raises InputError where none could be used."""
     done = table[table.status == "done"]
+    if done.empty:
+        raise InputError(f"none of {len(table)} videos could be used; the notes in the table say why")
     parts = ["pose", "face", "left_hand", "right_hand", "hands"]
     figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
     plt.close(figure)

@@ -119,6 +119,9 @@ def _landmarker(mediapipe, path):
 def _without_chatter():
     """Keeps from stderr what MediaPipe's C++ code says that is no error; everything else comes at the end. It never starts the
     library that would heed GLOG_minloglevel, TF_CPP_MIN_LOG_LEVEL and the like (measured), so stderr itself is held."""
+    if sys.stderr is None:  # closed on purpose
+        yield
+        return
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:

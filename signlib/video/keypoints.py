@@ -18,12 +18,12 @@ def read_keypoints(folder, source, holistic, rate, crop=False, each_frame=lambda
     table says of them.
 
     holistic: a `Holistic` that has seen no other video. crop: look for landmarks within the json's bounding box alone; their
-    coordinates are those of the whole picture all the same. each_frame: called after each frame; it may raise to stop. Raises
-    InputError naming the file.
+    coordinates are those of the whole picture all the same. each_frame: see `Video`. Raises InputError naming the file.
     """
     rows, last = [], None
-    with Video(folder / source.path) as video:
+    with Video(folder / source.path, each_frame) as video:
         start, end, *notes = span(source, video)
+        notes += [source.note] * bool(source.note)
         box = _box(source.bbox, video) if crop else None
         if crop and not box:
             notes.append("no bounding box within the picture: looked for landmarks in all of it")
@@ -32,7 +32,6 @@ def read_keypoints(folder, source, holistic, rate, crop=False, each_frame=lambda
                 row = _of_whole(holistic(_cut(image, box)), box, image) if box else holistic(image)
             last = image
             rows.append(row)
-            each_frame()
         wanted = video.promised if end == math.inf else end
         if video.seconds < wanted - SHORT:
             notes.append(f"frames are there to {video.seconds:.2f} s only, of {wanted:.2f} s")
@@ -40,7 +39,12 @@ def read_keypoints(folder, source, holistic, rate, crop=False, each_frame=lambda
     found = shares(rows)
     if not any(found.values()):
         notes.append("nobody was found in any frame")
-    facts = {"video_fps": round(video.rate, 3), "width": video.width, "height": video.height, "frames": len(rows)}
+    facts = {
+        "video_fps": round(video.rate, 3) if video.read > 1 else "",
+        "width": video.width,
+        "height": video.height,
+        "frames": len(rows),
+    }
     return rows, facts | found | {"note": "; ".join(notes)}
 
 
@@ -49,7 +53,8 @@ def span(source, video):
     which says why: WLASL's own scripts and its mirrors leave files that are cut to the json's frames already."""
     start, end = source.seconds
     length = end - start
-    if start > 0 and video.promised and (start >= video.promised or abs(video.promised - length) < SAME_LENGTH * length):
+    ends_early = video.promised < end - SHORT and abs(video.promised - length) < SAME_LENGTH * length
+    if start > 0 and video.promised and (start >= video.promised or ends_early):
         return 0.0, math.inf, f"taken as a whole: the file is {video.promised:.1f} s long, so already cut to the json's frames"
     return start, end
 

@@ -30,7 +30,7 @@ QUIT = (ord("q"), 27)  # Esc
 @dataclass(frozen=True)
 class Recognition:
     """A sign that was found; its glosses [(gloss, probability), ...], best first; whether the model is sure of the first; and
-    the milliseconds from its detection to these."""
+    the milliseconds to these from when the frame that showed its end was there, so with MediaPipe's for that frame."""
 
     sign: Sign
     glosses: list
@@ -63,18 +63,25 @@ def recognitions(frames, holistic, recogniser, fps, show=None):
     the model learnt from. show: called with each image, its row, the last `Recognition` or None, and whether a sign is under
     way.
     """
-    finder, last = None, None
-    for seconds, image in frames:
-        finder = finder or SignFinder(image.shape[1] / image.shape[0])
-        row = holistic(image)
-        began = time.perf_counter()
-        if sign := finder.add(seconds, row):
-            yield (last := _recognise(sign, recogniser, fps, began))
-        if show:
-            show(image, row, last, finder.signing)
+    finder, last, broken = None, None, None
+    try:
+        for seconds, image in frames:
+            began = time.perf_counter()
+            finder = finder or SignFinder(image.shape[1] / image.shape[0])
+            row = holistic(image)
+            if sign := finder.add(seconds, row):
+                yield (last := _recognise(sign, recogniser, fps, began))
+            if show:
+                show(image, row, last, finder.signing)
+    except InputError as error:  # a camera that is unplugged: what was signed before counts
+        broken = error
     began = time.perf_counter()
     if finder and (sign := finder.finish()):
-        yield _recognise(sign, recogniser, fps, began)
+        yield (last := _recognise(sign, recogniser, fps, began))
+        if show:
+            show(image, row, last, False)
+    if broken:
+        raise broken
 
 
 def _recognise(sign, recogniser, fps, began):
@@ -113,12 +120,17 @@ class Window:
         draw_skeleton(image, row)
         draw_caption(image, last.glosses if last else [], bool(last and last.sure), signing)
         cv2.imshow(TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        self.closed = cv2.waitKey(1) & 0xFF in QUIT or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
+        self.wait(1)
+
+    def wait(self, milliseconds=50):
+        """Looks for so long whether the user closes it."""
+        key = cv2.waitKey(milliseconds) & 0xFF
+        self.closed = self.closed or key in QUIT or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
 
 
 def main(arguments=None):
     """`python -m signlib.video live MODEL.onnx`. Returns 0; 2 where the model, the camera or the file cannot be used; after a
-    signal 128 and its number, as 130 when interrupted. The last line of stderr sums up."""
+    signal 128 and its number, as 130 when interrupted; 1 where nothing can be printed. A line on stderr sums up."""
     parser = argparse.ArgumentParser(prog="python -m signlib.video live", description="Recognises signs as they are made.")
     parser.add_argument("model", help="an .onnx file that python -m signlib.export wrote")
     source = parser.add_mutually_exclusive_group()
@@ -139,15 +151,12 @@ def main(arguments=None):
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # before the first frame
-        print("interrupted", file=sys.stderr)
-        return 130
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _run(options):
-    recogniser = Recogniser(options.model, options.threshold)
-    if not recogniser.known:
-        print(f"{options.model} names no threshold: below {recogniser.threshold} it is not sure (--threshold)", file=sys.stderr)
     signals, seen, found, window, camera = [], 0, [], None, None
 
     def stopped():
@@ -159,31 +168,41 @@ def _run(options):
         return not stopped()
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(handled(lambda signum, frame: signals.append(signum), *stop_signals()))
+        recogniser = Recogniser(options.model, options.threshold)
+        if not recogniser.known:
+            said = f"{options.model} names no threshold: below {recogniser.threshold} it is not sure (--threshold)"
+            print(said, file=sys.stderr)
+        if options.video is not None:
+            frames = stack.enter_context(Video(options.video)).frames(options.fps)
         if not options.headless:
             window = stack.enter_context(Window())
-        if options.video:
-            frames = stack.enter_context(Video(options.video)).frames(options.fps)
-        else:
-            frames = camera = stack.enter_context(Camera(options.camera or 0))
         holistic = stack.enter_context(Holistic(options.landmarker, options.fps))
-        stack.enter_context(handled(lambda signum, frame: signals.append(signum), *stop_signals()))
+        if options.video is None:  # last: while the others start nobody takes its frames
+            frames = camera = stack.enter_context(Camera(options.camera or 0))
         try:
             stream = itertools.takewhile(going, frames)
             for recognition in recognitions(stream, holistic, recogniser, options.fps, window and window.show):
                 if stopped():  # in the midst of a sign
                     break
-                found.append(recognition)
+                found.append((recognition.sign.detected - recognition.sign.end, recognition.latency_ms))
                 of_camera = {"dropped": camera.dropped} if camera else {}
                 if not say(json.dumps(recognition.describe() | of_camera) if options.json else str(recognition)):
                     break
+            while window and not camera and not stopped():  # else what came last could not be read
+                window.wait()
+        except InputError:
+            if not stopped():
+                raise
         finally:
             print(_summary(found, seen, camera.dropped if camera else 0), file=sys.stderr)
     return 128 + signals[0] if signals else 0
 
 
 def _summary(found, frames, dropped):
+    """found: (delay in seconds, latency in milliseconds) of each sign."""
     text = f"{len(found)} signs, {frames} frames, {dropped} dropped"
     if found:
-        delay = statistics.median(recognition.sign.detected - recognition.sign.end for recognition in found)
-        text += f"; median delay {delay:.2f} s, latency {statistics.median(r.latency_ms for r in found):.0f} ms"
+        delay, latency = map(statistics.median, zip(*found, strict=True))
+        text += f"; median delay {delay:.2f} s, latency {latency:.0f} ms"
     return text

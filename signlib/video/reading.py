@@ -1,33 +1,37 @@
 """The frames of a video file, upright and at a steady rate: `Video`."""
 
 import math
-import os
 import pathlib
 
 from signlib.errors import InputError
 
 RATE = 25.0  # frames a second, WLASL's own
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a file the errors and notes here say
-os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 EXTENSIONS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts"}
 
 
 class Video:
-    """A video file that is open. `width` and `height` are those of the upright frames, in pixels. After `frames`: `read`, how
-    many frames were decoded, `rate`, how many of them a second there are on average, and `seconds`, where the last one ends.
+    """A video file that is open. `width` and `height` are those of the upright frames, in pixels; `promised` is how many
+    seconds it is long by its header, 0 where that does not say. After `frames`: `read`, how many frames were decoded, `rate`,
+    how many of them a second there are on average, NaN of one, and `seconds`, where the last one ends.
 
-    Raises InputError, naming the file, where there is none, or it cannot be read as a video.
+    each_frame: called after each frame that is decoded; it may raise to stop. Raises InputError, naming the file, where there
+    is none, or it cannot be read as a video. Where the pictures of a file change their size midway, as a browser's recording
+    can, OpenCV repeats the last one before that to the end.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, each_frame=lambda: None):
         import cv2
 
         self.path, self.read, self.rate, self.seconds = pathlib.Path(path), 0, math.nan, 0.0
-        if not self.path.is_file():
-            raise InputError(f"no video at {path}")
-        if not self.path.stat().st_size:
+        self._each_frame = each_frame
+        try:
+            with self.path.open("rb") as file:
+                empty = not file.read(1)
+        except OSError as error:
+            raise InputError(f"cannot read the video {path}: {error.strerror}") from None
+        if empty:
             raise InputError(f"{path} is empty; copy or download it again")
-        self._capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        self._capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG)  # "10:30.mp4" would be an address
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # phones write how they were held, and leave turning to the reader
         if not self._capture.isOpened():
             raise InputError(f"{path} cannot be read as a video: it is damaged, cut short or of a kind that OpenCV cannot read")
@@ -49,13 +53,15 @@ class Video:
 
         before, count, first = None, 0, None  # before: (seconds, image)
         while self._capture.grab():
+            self._each_frame()
             seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            first = seconds if first is None else first  # not always 0, as in an .avi whose frames are stored out of order
+            seconds -= first
             if self.read and not seconds > self.seconds - self._step:  # a file without times of its own
                 seconds = self.seconds
             if seconds >= end and before:
                 break
             self.read, self.seconds = self.read + 1, seconds + self._step
-            first = seconds if first is None else first
             if seconds < start - 1:  # of these none can be the nearest
                 continue
             _, image = self._capture.retrieve()
@@ -67,7 +73,7 @@ class Video:
                 count += 1
             before = seconds, image
         if self.read > 1:
-            self.rate = (self.read - 1) / (self.seconds - self._step - first)
+            self.rate = (self.read - 1) / (self.seconds - self._step)
         if not before or self.seconds <= start:
             raise InputError(f"{self.path}: no frame can be read" + (f" from {start:.2f} s on" if self.read else ""))
         self.height, self.width = before[1].shape[:2]

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shlex
 
 import numpy as np
 
@@ -58,10 +59,9 @@ class Recogniser:
 
 def _open(path):
     """(session, record) of an exported model; raises InputError for anything else."""
-    if path.suffix == ".h5":
-        raise InputError(
-            f"{path} needs TensorFlow, which is not used here: python -m signlib.export {path} {path.with_suffix('.onnx')}"
-        )
+    if path.suffix.lower() in (".h5", ".keras"):
+        command = shlex.join(["python", "-m", "signlib.export", str(path), str(path.with_suffix(".onnx"))])
+        raise InputError(f"{path} needs TensorFlow, which is not used here: {command}")
     if not path.is_file():
         raise InputError(f"no model at {path}; expected an .onnx file that python -m signlib.export wrote")
     try:

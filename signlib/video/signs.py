@@ -96,7 +96,8 @@ class SignFinder:
     def _begin(self, after_hold):
         earliest = max(self._recent[-1].seconds - BEFORE - LEAD, self._over)
         recent = [frame for frame in self._recent if frame.seconds >= earliest]
-        wrists = np.array([frame.points[self._hands(), 0] for frame in recent])  # (T, hands, 2)
+        up = self._recent[-1].up
+        wrists = np.array([frame.points[up if up.any() else ~up, 0] for frame in recent])  # (T, hands, 2)
         known = ~np.isnan(wrists).any(axis=(1, 2))
         start = 0
         if known.any():
@@ -136,14 +137,12 @@ class SignFinder:
         return next((frame.seconds for frame in reversed(frames) if frame.up.any()), frames[0].seconds)
 
     def _spread(self, seconds):
-        """How far the hands have moved within the last seconds."""
-        since, hands = self._recent[-1].seconds - seconds, self._hands()
-        return _spread(np.array([frame.points[hands] for frame in self._recent if frame.seconds >= since]))
-
-    def _hands(self):
-        """Which hands may be signing, `(2,)` bool: those that are up, or both where none is."""
-        up = self._recent[-1].up
-        return up if up.any() else ~up
+        """How far the hands have moved within the last seconds: those that were up, or both where none was."""
+        since = self._recent[-1].seconds - seconds
+        count = sum(frame.seconds > since for frame in self._recent)
+        recent = list(self._recent)[-count - 1 :]  # and the one before: between two frames much may happen
+        up = np.any([frame.up for frame in recent], axis=0)
+        return _spread(np.array([frame.points[up if up.any() else ~up] for frame in recent]))
 
 
 @dataclass(frozen=True)

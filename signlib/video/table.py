@@ -19,15 +19,19 @@ COLUMNS = ["video_id", "status", *ORIGIN, *SETTINGS, *FACTS]  # status: done, fa
 
 
 class Table:
-    """The rows {video_id: {column: text}} of a folder's `extraction.csv`; `exists` says whether there is one."""
+    """The rows {video_id: {column: text}} of a folder's `extraction.csv`; `exists` says whether there is one. Raises InputError
+    for a file of other columns."""
 
     def __init__(self, folder):
         self.path = pathlib.Path(folder) / NAME
         self.exists, self.rows = self.path.is_file(), {}
         if self.exists:
-            text = self.path.read_text(encoding="utf-8", errors="surrogateescape")
+            text = self.path.read_text(encoding="utf-8-sig")
             whole = text[: text.rfind("\n") + 1]  # a killed process may leave half a row
-            self.rows = {row["video_id"]: row for row in csv.DictReader(io.StringIO(whole, newline=""))}
+            reader = csv.DictReader(io.StringIO(whole, newline=""))
+            if not set(COLUMNS) <= set(reader.fieldnames or ()):
+                raise InputError(f"{self.path} is no table of this version; move it away, or extract into another folder")
+            self.rows = {row["video_id"]: row for row in reader}
 
     def write(self):
         """Writes all rows anew, sorted, atomically."""
@@ -39,7 +43,8 @@ class Table:
 
     def add(self, row):
         """Adds a row at the end of the file, or in the place of an older one of the same id, at the latest when it is read."""
-        self.rows[row["video_id"]] = row = {name: " ".join(str(row.get(name, "")).split()) for name in COLUMNS}
+        self.rows[row["video_id"]] = row = {name: str(row.get(name, "")) for name in COLUMNS}
+        row["note"] = " ".join(row["note"].split())
         with _open(self.path, "a") as file:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
 
@@ -61,4 +66,4 @@ class Table:
 
 
 def _open(path, mode):
-    return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")  # names of files need not be text
+    return path.open(mode, newline="", encoding="utf-8")

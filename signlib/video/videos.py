@@ -1,6 +1,7 @@
 """Which videos a folder holds, and which seconds of them a WLASL json means: `find_videos`."""
 
 import json
+import os
 import pathlib
 import re
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from signlib.video.reading import EXTENSIONS, RATE
 class Source:
     """Where the frames of a clip are. path: of the video, relative to its folder. span: its first and last frame as the json
     counts them, from 1, the last one included and -1 to the end. json_fps: frames a second that they are counted at. bbox: of
-    the signer, (left, top, right, bottom) in pixels, or empty."""
+    the signer, (left, top, right, bottom) in pixels, or empty. note: what of the json could not be used, or empty."""
 
     video_id: str
     path: str
     span: tuple = (1, -1)
     json_fps: float = RATE
     bbox: tuple = ()
+    note: str = ""
 
     @property
     def seconds(self):
@@ -31,8 +33,8 @@ class Source:
 
 
 def find_videos(folder, labels=None):
-    """Returns `([Source], {video_id or path: why it is not used}, labelled ids without a video)` of the videos in a folder and
-    the folders in it, sorted.
+    """Returns `([Source], {path or id: why it is not used}, labelled ids without a video)` of the videos in a folder and the
+    folders in it, sorted.
 
     With labels, a WLASL json, a clip is named after its video id: the video of that name, or, as WLASL's raw downloads are, of
     the id in the url of a YouTube video, of which several clips may be cut. A video that the json does not list is a clip as a
@@ -43,12 +45,10 @@ def find_videos(folder, labels=None):
     folder = pathlib.Path(folder)
     if not is_folder(folder):
         raise InputError(f"no folder of videos at {folder}")
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-    videos = sorted(path.relative_to(folder) for path in paths)
-    videos = [path for path in videos if not any(part.startswith(".") for part in path.parts)]
-    if not videos:
+    videos, problems = _walk(folder)
+    if not videos and not problems:
         raise InputError(f"no video in {folder}; expected files that end in {', '.join(sorted(EXTENSIONS))}")
-    named, problems = {}, {}
+    named = {}
     for path in videos:
         name = path.stem if labels else path.with_suffix("").as_posix()
         if name in named:
@@ -61,8 +61,11 @@ def find_videos(folder, labels=None):
     for instance in (i for word in json.loads(pathlib.Path(labels).read_bytes()) for i in word["instances"]):
         video_id = instance["video_id"]
         video_id = f"{video_id:05d}" if isinstance(video_id, int) else video_id
-        if path := named.get(video_id) or named.get(_youtube(instance.get("url"))):
-            sources.setdefault(video_id, Source(video_id, path, *_span(instance), _bbox(instance)))
+        path = named.get(video_id) or named.get(_youtube(instance.get("url")))
+        if path and (not video_id or pathlib.Path(video_id).name != video_id or video_id.startswith(".")):
+            problems[video_id] = f"{labels} names a clip {video_id!r}, which is no name of a file"
+        elif path:
+            sources.setdefault(video_id, Source(video_id, path, **_places(instance)))
         else:
             missing.append(video_id)
     used = {source.path for source in sources.values()}
@@ -76,29 +79,65 @@ def find_json(folder):
     return next((path for p in (folder, folder.absolute().parent) if (path := p / LABELS_NAME).is_file()), None)
 
 
+def _walk(folder):
+    """(paths of the videos, relative to the folder and sorted; {path: why it cannot be used}). No folder is entered twice."""
+    found, problems, seen = [], {}, set()
+
+    def unreadable(error):
+        problems[os.path.relpath(error.filename, folder)] = f"cannot be read: {error.strerror}"
+
+    for place, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
+        seen.add(os.path.realpath(place))
+        inner = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in inner if os.path.realpath(pathlib.Path(place, name)) not in seen]
+        for name in files:
+            path = pathlib.Path(place, name).relative_to(folder)
+            if path.suffix.lower() not in EXTENSIONS or name.startswith("."):
+                continue
+            try:
+                (folder / path).stat()
+                if any(ord(letter) < ord(" ") for letter in path.as_posix().encode().decode()):
+                    problems[ascii(path.as_posix())] = "its name holds a line break or the like: rename it"
+                    continue
+                found.append(path)
+            except OSError as error:
+                problems[path.as_posix()] = f"cannot be read: {error.strerror}"
+            except UnicodeEncodeError:
+                problems[ascii(path.as_posix())] = "its name is not UTF-8: rename it"
+    return sorted(found), problems
+
+
 def _youtube(url):
     """The id of a YouTube video, by which WLASL's downloads of whole videos are named."""
     found = re.search(r"(?:youtube\.com/.*v=|youtu\.be/)([\w-]{11})", url) if isinstance(url, str) else None
     return found and found[1]
 
 
-def _numbers(values):
-    """The numbers of a list; None where one is no finite number."""
-    fit = all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e9 for v in values)
-    return [float(v) for v in values] if fit else None
-
-
-def _span(instance):
-    """((first, last), rate) of an instance; of one that names no usable frames, the whole video."""
-    span = _numbers([instance.get("frame_start", 1), instance.get("frame_end", -1)])
-    rate = _numbers([instance.get("fps", RATE)])
-    first, last = (int(v) for v in span) if span else (1, -1)
-    if first < 1 or 0 < last < first:
-        first, last = 1, -1
-    return (first, last if last > 0 else -1), rate[0] if rate and 1 <= rate[0] <= 240 else RATE
-
-
-def _bbox(instance):
+def _places(instance):
+    """{field of a `Source`: value} that an instance names; what it names and cannot be meant is left out, with a note."""
+    found, notes = {}, []
+    span = [_number(instance.get(name, default)) for name, default in (("frame_start", 1), ("frame_end", -1))]
+    if None not in span and span[0] >= 1 and (span[1] == -1 or span[1] >= span[0]):
+        found["span"] = int(span[0]), int(span[1])
+    else:
+        given = f"{instance.get('frame_start')!r} to {instance.get('frame_end')!r}"
+        notes.append(f"the json's frames {given} are none that count from 1: taken as a whole")
+    rate = _number(instance.get("fps", RATE))
+    if rate is not None and 1 <= rate <= 240:
+        found["json_fps"] = rate
+    else:
+        notes.append(f"the json's fps {instance['fps']!r} is none: taken for {RATE:g}")
     bbox = instance.get("bbox")
-    bbox = _numbers(bbox) if isinstance(bbox, list) and len(bbox) == 4 else None
-    return tuple(int(v) for v in bbox) if bbox and bbox[2] > bbox[0] and bbox[3] > bbox[1] else ()
+    bbox = [_number(value) for value in bbox] if isinstance(bbox, list) and len(bbox) == 4 else [None]
+    if None not in bbox and bbox[2] > bbox[0] and bbox[3] > bbox[1]:
+        found["bbox"] = tuple(int(value) for value in bbox)
+    return found | {"note": "; ".join(notes)}
+
+
+def _number(value):
+    """A number, also where it is written as text; None for anything else."""
+    try:
+        number = None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number is not None and abs(number) < 1e9 else None

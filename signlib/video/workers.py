@@ -1,7 +1,7 @@
 """Processes that each take one video after another: `Workers`."""
 
 import contextlib
-import io
+import errno
 import multiprocessing
 import pathlib
 import signal
@@ -12,6 +12,7 @@ import numpy as np
 
 from signlib.errors import InputError
 from signlib.files import atomic_path
+from signlib.frames import open_frames
 from signlib.video.holistic import Holistic
 from signlib.video.keypoints import read_keypoints
 
@@ -101,7 +102,8 @@ def _serve(pipe, folder, out, rate, crop, landmarker):
             except InputError as error:
                 facts = {"failed": str(error)}
             except OSError as error:
-                facts = error
+                too_long = error.errno == errno.ENAMETOOLONG
+                facts = {"failed": f"its name is too long for {out}: rename it"} if too_long else error
             except (MemoryError, RuntimeError, ValueError) as error:  # what MediaPipe and OpenCV make of odd pictures
                 facts = {"failed": f"{type(error).__name__}: {error}"}
             pipe.send(facts)
@@ -110,13 +112,15 @@ def _serve(pipe, folder, out, rate, crop, landmarker):
 
 def _write(path, rows, replace):
     """Writes the rows; {"failed": why} where other keypoints are there that this extraction does not know."""
-    buffer = io.BytesIO()
-    np.save(buffer, rows)
-    data = buffer.getvalue()
     if not replace and path.exists():
-        if path.read_bytes() == data:  # an extraction was killed before it could say so
-            return {}
+        with contextlib.suppress(InputError):
+            there = open_frames(path)
+            if (there.dtype, there.shape) == (rows.dtype, rows.shape) and there.tobytes() == rows.tobytes():
+                return {}  # an extraction was killed before it could say so
         return {"failed": f"{path} is there already, with other keypoints: move it away, or extract into another folder"}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        try:
+            np.save(file, rows)
+        except OSError as error:  # which neither names the file nor always says why
+            raise OSError(f"cannot write {path}, perhaps for want of space: {error}") from None
     return {}

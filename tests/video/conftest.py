@@ -20,13 +20,13 @@ def _picture(number, width=96, height=64):
     return image
 
 
-def _write_video(path, times, codec="mpeg4", picture=_picture):
+def _write_video(path, times, codec="mpeg4", picture=_picture, rate=30):
     """Writes frames that are shown at `times` (seconds); returns the path."""
     import av
 
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=30)
+        stream = container.add_stream(codec, rate=rate)
         stream.bit_rate = 4_000_000  # else a frame is as grey as the one before it
         first = picture(0)
         stream.height, stream.width, stream.pix_fmt = *first.shape[:2], "yuv420p"

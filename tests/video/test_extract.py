@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import signlib
+from signlib.labels import find_clips
 from signlib.project import ROOT
 from signlib.video import extract
 
@@ -70,6 +71,12 @@ def test_what_is_extracted_is_what_training_reads(of_real):
     assert set(signlib.audit_clips(clips).verdicts.values()) <= {"use", "check"}
 
 
+def test_each_video_is_looked_at_by_itself(of_real, real_videos, tmp_path):
+    """What was found in it does not depend on which process it came to, nor on what that had seen before."""
+    assert run(real_videos, "--out", tmp_path / "out", "--workers", 1).returncode == 0
+    assert digests(tmp_path / "out") == digests(of_real[1])
+
+
 def test_started_again_nothing_is_done_twice(of_real, real_videos):
     before = {p: p.stat().st_mtime_ns for p in of_real[1].glob("*.npy")}
     done = run(real_videos, "--out", of_real[1])
@@ -97,15 +104,20 @@ def test_a_bounding_box_leaves_coordinates_of_the_whole_picture(of_real, real_vi
 
 @pytest.fixture
 def videos(tmp_path, write_video):
-    """Six short videos that show nobody, and four that cannot be used."""
+    """Seven short videos that show nobody, one of them cut short, and three that cannot be used."""
     folder = tmp_path / "videos"
     for number in range(6):
         write_video(folder / f"1000{number}.mp4", np.arange(6 + number) / 25)
     (folder / "20000.mp4").write_bytes(b"")
     (folder / "20001.mp4").write_text("no video")
     (folder / "20002.mp4").write_bytes((folder / "10005.mp4").read_bytes()[:-1000])
-    write_video(folder / "20003.mp4", np.arange(40) / 25)
-    listed = {"20003": (1000, 1050)} | {f"1000{n}": (1, -1) for n in range(6)} | {"2000" + n: (1, -1) for n in "012"}
+    write_video(folder / "20003.mkv", np.arange(60) / 25)
+    (folder / "20003.mkv").write_bytes((folder / "20003.mkv").read_bytes()[:-2500])
+    listed = (
+        {"20003": (1, -1), "10005": (1000, 1010)}
+        | {f"1000{n}": (1, -1) for n in range(5)}
+        | {"2000" + n: (1, -1) for n in "012"}
+    )
     instances = [
         {"video_id": v, "split": "train", "frame_start": a, "frame_end": b, "fps": 25} for v, (a, b) in listed.items()
     ] + [{"video_id": "30000"}]
@@ -121,7 +133,8 @@ def test_one_bad_file_stops_nothing(videos, tmp_path):
     rows = table(out)
     assert rows.loc["20000"].note.endswith("20000.mp4 is empty; copy or download it again")
     assert "cannot be read as a video" in rows.loc["20001"].note and "cannot be read" in rows.loc["20002"].note
-    assert "already cut to the json's frames" in rows.loc["20003"].note and rows.loc["20003"].frames == 40
+    assert "already cut to the json's frames" in rows.loc["10005"].note and rows.loc["10005"].frames == 11
+    assert "frames are there to" in rows.loc["20003"].note and 5 < rows.loc["20003"].frames < 55
     assert "nobody was found in any frame" in rows.loc["10000"].note
     assert not np.load(out / "10003.npy").any() and np.load(out / "10003.npy").shape == (9, 1629)
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["WLASL_v0.3.json", "out"]
@@ -193,22 +206,24 @@ def test_the_processes_end_with_the_one_that_started_them(videos, tmp_path, writ
     assert not left
 
 
-def test_a_process_that_dies_costs_one_video(videos, tmp_path):
+def test_a_process_that_dies_costs_one_video(videos, tmp_path, write_video):
     """As of a decoder that crashes: another takes its place."""
     out = tmp_path / "out"
+    write_video(videos / "00000.mp4", np.arange(500) / 25)
     started = subprocess.Popen(
         command(videos, "--out", out, "--workers", 1), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while len(list(out.glob("*.npy"))) < 2:
-        time.sleep(0.01)
-    ps = ["ps", "-o", "pid=,args=", "--ppid", str(started.pid)]
-    children = [line.split() for line in subprocess.run(ps, capture_output=True, text=True).stdout.splitlines()]
-    os.kill(next(int(line[0]) for line in children if "spawn_main" in " ".join(line)), signal.SIGKILL)
+    ps, child = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(started.pid)], []
+    while not child and started.poll() is None:
+        lines = subprocess.run(ps, capture_output=True, text=True).stdout.splitlines()
+        child = [int(line.split()[0]) for line in lines if "spawn_main" in line]
+    os.kill(child[0], signal.SIGKILL)  # while it is at the first, which takes longest
     said = started.communicate(timeout=100)[1]
     rows = table(out)
     died = rows[rows.note.str.contains("ended with status -9", na=False)]
-    assert started.returncode == 0 and len(died) == 1 and died.index[0] in said and len(rows) == 10
-    assert run(videos, "--out", out).returncode == 0 and (table(out).status == "done").sum() == 7
+    assert started.returncode == 0 and list(died.index) == ["00000"] and "00000" in said and len(rows) == 11
+    (videos / "00000.mp4").unlink()
+    assert (rows.status == "done").sum() == 7
 
 
 def test_keypoints_of_others_stay(videos, tmp_path):
@@ -226,6 +241,49 @@ def test_keypoints_of_others_stay(videos, tmp_path):
     done = run(videos, "--out", out)
     assert done.returncode == 0 and "77777.npy is there already, with other keypoints" in done.stdout
     assert np.load(out / "77777.npy").shape == (3, 1629)
+
+
+def test_a_video_that_became_another_leaves_no_keypoints_of_what_it_was(videos, tmp_path, write_video):
+    out = tmp_path / "out"
+    run(videos, "--out", out)
+    (videos / "10000.mp4").write_text("damaged")
+    assert "10000" in run(videos, "--out", out).stdout and not (out / "10000.npy").exists()
+    write_video(videos / "10000.mp4", np.arange(1) / 25)  # one frame, of which no rate is known
+    assert run(videos, "--out", out).returncode == 0
+    assert np.load(out / "10000.npy").shape == (1, 1629) and table(out).loc["10000"].status == "done"
+
+
+def test_names_that_are_not_plain(tmp_path, write_video):
+    names = ["my  video", "3.04\u202fPM", "日本/'x' \"y\", 100%", "x" * 245]
+    for name in names:
+        write_video(tmp_path / "v" / "x.mp4", np.arange(2) / 25)
+        target = tmp_path / "v" / f"{name}.mp4"
+        target.parent.mkdir(exist_ok=True)
+        (tmp_path / "v" / "x.mp4").rename(target)
+    for _ in range(2):
+        done = run(tmp_path / "v", "--out", tmp_path / "out")
+        assert done.returncode == 0 and "3 of 4 videos" in done.stdout and "too long" in done.stdout, done.stderr
+    assert {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.npy")} == {
+        f"{name}.npy" for name in names[:3]
+    }
+
+
+def test_the_labels_that_were_used_are_those_that_training_reads(videos, tmp_path):
+    other = tmp_path / "data" / "WLASL_v0.3.json"
+    other.parent.mkdir()
+    other.write_text(other_text := json.dumps([{"gloss": "dog", "instances": [{"video_id": "10000"}]}]))
+    out = tmp_path / "data" / "out"
+    assert run(videos, "--out", out).returncode == 0
+    assert other.read_text() == other_text
+    assert {label.gloss for label in find_clips(out)[2].values()} == {"book"}
+    (videos / "WLASL_v0.3.json").write_text((videos / "WLASL_v0.3.json").read_text().replace("book", "cat"))
+    assert "is another json than" in run(videos, "--out", out).stderr
+
+
+def test_a_table_of_something_else_is_named(videos, tmp_path):
+    (tmp_path / "extraction.csv").write_text("a,b\n1,2\n")
+    done = run(videos, "--out", tmp_path)
+    assert done.returncode == 2 and "is no table of this version" in done.stderr
 
 
 def test_other_settings_do_not_mix(videos, tmp_path):
@@ -271,7 +329,7 @@ def test_a_full_disk_stops_it(videos, tmp_path, monkeypatch):
     done = subprocess.run(
         command(videos, "--out", out, "--workers", 1), cwd=ROOT, capture_output=True, text=True, preexec_fn=limit, timeout=100
     )
-    assert done.returncode == 1 and "File too large" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and f"cannot write {out}/10002.npy" in done.stderr and "Traceback" not in done.stderr
     assert sorted(p.name for p in out.glob("*.npy")) == ["10000.npy", "10001.npy"]
     assert run(videos, "--out", out).returncode == 0 and len(list(out.glob("*.npy"))) == 7
 

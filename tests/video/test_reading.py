@@ -49,8 +49,9 @@ def test_the_frame_nearest_in_time_is_taken(tmp_path, write_video, name, kind):
         assert read == list(range(20))
 
 
-def test_compressed_with_frames_out_of_order(tmp_path, write_video):
-    path = write_video(tmp_path / "v.mp4", np.arange(30) / 25, codec="libx264")
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "avi"])
+def test_compressed_with_frames_out_of_order(tmp_path, write_video, kind):
+    path = write_video(tmp_path / f"v.{kind}", np.arange(30) / 25, codec="libx264", rate=25)
     assert numbers(path)[1] == list(range(30))
 
 
@@ -113,7 +114,7 @@ def test_what_is_no_video_is_named(tmp_path, write_video, content):
         path.write_bytes(path.read_bytes()[:-1500])
     elif content != "none":
         path.write_text("" if content == "empty" else "hello" * 100)
-    expected = {"none": "no video at", "empty": "is empty"}.get(content, "cannot be read as a video")
+    expected = {"none": "cannot read the video .*No such file", "empty": "is empty"}.get(content, "cannot be read as a video")
     with pytest.raises(InputError, match=expected) as raised:
         Video(path)
     assert str(path) in str(raised.value)

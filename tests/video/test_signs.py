@@ -38,6 +38,12 @@ def path(*stops, fps=FPS, **how):
     return [body((a, b), **how) for a, b in zip(np.interp(times, seconds, x), np.interp(times, seconds, y), strict=True)]
 
 
+def place(frame):
+    """Where the right wrist is in a frame of `body`."""
+    points, unit = frame.reshape(543, 3), np.array([0.2, 0.2 * ASPECT])
+    return (points[16, :2] - [0.5, 0.4]) / unit
+
+
 def find(frames, fps=FPS):
     return benchmark.find(frames, ASPECT, fps)
 
@@ -100,6 +106,26 @@ def test_a_hold_ends_a_sign_and_what_only_sinks_after_it_is_none():
     assert len(find(path(*held, (3.0001, *REST), (5, *REST)))) == 1  # or are down from one frame to the next
     again = find(path(*held, (3.3, *CHEST), (3.6, *FACE), (5, *FACE)))
     assert [round(sign.begin, 1) for sign in again] == [1.0, 3.0]
+
+
+@pytest.mark.parametrize("lost", [(-0.5, 1.4), (np.nan, np.nan)])
+def test_a_frame_that_loses_the_moving_hand_does_not_end_its_sign_where_the_other_is_held(lost):
+    moves = path((0, *REST), (1, *REST), (1.3, *CHEST), (1.7, *FACE), (2.1, *CHEST), (2.5, *FACE), (2.9, *REST), (4, *REST))
+    held = [frame if k < 30 or k > 68 else body(place(frame), left=(0.3, 0.5)) for k, frame in enumerate(moves)]
+    (whole,) = find(held)
+    held[52] = body(lost, left=(0.3, 0.5))
+    (sign,) = find(held)
+    assert (sign.begin, sign.end) == (whole.begin, whole.end)
+
+
+def test_frames_that_come_late_do_not_end_a_sign():
+    frames = path((0, *REST), (1, *REST), (1.4, *FACE), (1.8, *CHEST), (2.2, *FACE), (2.6, *CHEST), (3, *REST), (5, *REST))
+    finder, found = SignFinder(ASPECT), []
+    for k, frame in enumerate(frames):
+        if not 36 < k < 52:  # 0.64 s, after which the hand is elsewhere
+            found.append(finder.add(k / FPS, frame))
+    (sign,) = filter(None, found)
+    assert sign.begin == pytest.approx(1, abs=0.1) and sign.end == pytest.approx(2.8, abs=0.2)
 
 
 def test_hands_that_do_not_move_are_no_sign_wherever_they_are():

@@ -1,6 +1,8 @@
 """Which videos are clips, and which frames of them: needs no MediaPipe."""
 
 import json
+import os
+import pathlib
 
 import pytest
 
@@ -31,13 +33,54 @@ def test_the_json_says_which_frames(tmp_path):
         {"video_id": "00001", "frame_start": 1, "frame_end": 50, "fps": 25},
         {"video_id": "00002", "frame_start": 31, "frame_end": -1, "fps": 30},
         {"video_id": 3, "bbox": [10, 20, 200, 300]},
-        {"video_id": "00004", "frame_start": 11, "frame_end": 5, "fps": 0, "bbox": [0, 0, 0, 0]},
-        {"video_id": "00005", "frame_start": "1", "frame_end": None, "fps": "x", "bbox": "x"},
+        {"video_id": "00004", "frame_start": "101", "frame_end": "150", "fps": "50", "bbox": [0, 0, 0, 0]},
+        {"video_id": "00005"},
     ]
     sources, _, missing = find_videos(*lay_out(tmp_path, *(f"0000{n}.mp4" for n in (1, 2, 3, 4)), instances=instances))
-    assert [s.seconds for s in sources] == [(0, 2), (1, float("inf")), (0, float("inf")), (0, float("inf"))]
+    assert [s.seconds for s in sources] == [(0, 2), (1, float("inf")), (0, float("inf")), (2, 3)]
     assert [s.bbox for s in sources] == [(), (), (10, 20, 200, 300), ()]
-    assert missing == ["00005"]
+    assert missing == ["00005"] and not any(s.note for s in sources)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"frame_start": 11, "frame_end": 5}, "frames 11 to 5"),
+        ({"frame_start": 0, "frame_end": 49}, "frames 0 to 49"),
+        ({"frame_start": None, "frame_end": 50}, "frames None to 50"),
+        ({"fps": 0}, "fps 0 is none"),
+        ({"fps": "x"}, "fps 'x' is none"),
+        ({"fps": float("nan")}, "fps nan is none"),
+    ],
+)
+def test_what_the_json_cannot_mean_is_noted(tmp_path, given, said):
+    ((source,), _, _) = find_videos(*lay_out(tmp_path, "00001.mp4", instances=[{"video_id": "00001"} | given]))
+    assert said in source.note and source.span == (1, -1) and source.json_fps == 25
+
+
+@pytest.mark.parametrize("video_id", ["../../evil", "", ".hidden", "a/b", "/abs"])
+def test_an_id_that_is_no_name_of_a_file_is_a_problem(tmp_path, video_id):
+    instance = {"video_id": video_id, "url": "https://youtu.be/abcdefghijk"}
+    sources, problems, _ = find_videos(*lay_out(tmp_path, "abcdefghijk.mp4", instances=[instance]))
+    assert "no name of a file" in problems[video_id] and [s.video_id for s in sources] == ["abcdefghijk"]
+
+
+def test_names_and_links_of_every_kind(tmp_path):
+    names = ["my  video.mp4", "a\u3000b.mp4", "3.04\u202fPM.mov", "Müller/日本.mp4", "100%.mp4"]
+    lay_out(tmp_path / "v", *names)
+    (tmp_path / "v" / "line\nbreak.mp4").write_bytes(b"video")
+    pathlib.Path(os.fsdecode(bytes(tmp_path / "v") + b"/b\xff.mp4")).write_bytes(b"video")
+    lay_out(tmp_path / "more", "x.mp4")
+    (tmp_path / "v" / "linked").symlink_to(tmp_path / "more")
+    (tmp_path / "more" / "back").symlink_to(tmp_path / "v")
+    (tmp_path / "v" / "broken.mp4").symlink_to(tmp_path / "nothing")
+    sources, problems, _ = find_videos(tmp_path / "v")
+    assert {s.path for s in sources} == {*names, "linked/x.mp4"}
+    assert {name: why.partition(":")[0] for name, why in problems.items()} == {
+        "'line\\nbreak.mp4'": "its name holds a line break or the like",
+        "'b\\udcff.mp4'": "its name is not UTF-8",
+        "broken.mp4": "cannot be read",
+    }
 
 
 def test_several_clips_of_one_recording_and_videos_that_nobody_listed(tmp_path):

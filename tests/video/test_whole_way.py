@@ -9,6 +9,8 @@ import nbformat
 import numpy as np
 import pytest
 
+pytest.importorskip("cv2", reason="needs OpenCV: make test-video")
+
 from benchmarks import signs as benchmark
 from signlib.project import ROOT
 from tests.video.drawn_signer import write_drawn
