@@ -13,19 +13,23 @@ NEEDED = "signlib needs Python 3.11, 3.12 or 3.13 (3.11 or 3.12 on an Intel Mac 
 
 PROBE_VIDEO = import sys; print("video" if (3, 11) <= sys.version_info[:2] <= (3, 12) else "")
 
-# $(call install,ENVIRONMENT,PROBE,EXTRAS): makes the environment with the first Python that fits and installs what is pinned.
+NEEDED_VIDEO = "MediaPipe 0.10.21 needs Python 3.11 or 3.12; tried $(PYTHONS)." \
+	"Or name one: make extract VIDEOS=FOLDER PYTHON=/path/to/python3.11"
+
+# $(call install,ENVIRONMENT,PROBE,EXTRAS,ADVICE): makes the environment with the first Python that fits and installs what is pinned.
 define install
 @for python in $(PYTHONS); do \
 	stack=$$($$python -c '$(2)' 2>/dev/null); \
 	if [ -n "$$stack" ]; then break; fi; \
 done; \
-if [ -z "$$stack" ]; then printf '%s\n' $(NEEDED); exit 1; fi; \
+if [ -z "$$stack" ]; then printf '%s\n' $(or $(4),$(NEEDED)); exit 1; fi; \
 echo "Setting up $(1) with $$($$python --version) and requirements/$$stack.txt: a few minutes, once"; \
 $$python -m venv $(1) && \
 $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements/$$stack.txt -e '.[$(3)]' && \
 touch $@
 endef
 
+VIDEOS = processed_vids/wlasl-video/videos
 OUT = processed_vids/wlasl-video/processed_keypoints_fixed
 MODEL = models/lstm_model.onnx
 
@@ -46,11 +50,13 @@ train: .venv/installed
 	.venv/bin/python train.py $(ARGS)
 
 lab: .venv/installed
-	JUPYTER_PATH=$(CURDIR)/.venv-video/share/jupyter .venv/bin/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+	JUPYTER_PATH="$(CURDIR)/.venv-video/share/jupyter" .venv/bin/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
-extract: .venv-video/installed
-	@test -n "$(VIDEOS)" || { echo "make extract VIDEOS=FOLDER: the folder of your videos"; exit 2; }
+extract: videos .venv-video/installed
 	.venv-video/bin/python -m signlib.video extract "$(VIDEOS)" --out "$(OUT)" $(ARGS)
+
+videos: # looked for before minutes go into an environment
+	@test -d "$(VIDEOS)" || { echo 'no folder "$(VIDEOS)": make extract VIDEOS=FOLDER, the folder of your videos'; exit 2; }
 
 live: .venv-video/installed
 	.venv-video/bin/python -m signlib.video live "$(MODEL)" $(ARGS)
@@ -90,12 +96,12 @@ clean:
 	$(call install,.venv-macos,$(PROBE_MACOS_STACK),$(TRAIN))
 
 .venv-video/installed: pyproject.toml requirements/video.txt
-	$(call install,.venv-video,$(PROBE_VIDEO),video)
+	$(call install,.venv-video,$(PROBE_VIDEO),video,$(NEEDED_VIDEO))
 	.venv-video/bin/python -m ipykernel install --prefix .venv-video --name signlib-video --display-name "signlib video" >/dev/null
 
 .venv-video/installed-test: .venv-video/installed
 	.venv-video/bin/python -m pip install --quiet --disable-pip-version-check -c requirements/video.txt -e '.[test,video-test]'
 	touch $@
 
-.PHONY: help train lab extract live test test-slow test-dask test-lab test-macos-stack test-video clean
+.PHONY: help train lab extract videos live test test-slow test-dask test-lab test-macos-stack test-video clean
 .DEFAULT_GOAL := help
