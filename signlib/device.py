@@ -4,10 +4,9 @@ import contextlib
 import ctypes
 import os
 import re
-import sys
-import tempfile
 
 from signlib.errors import InputError
+from signlib.stderr import without_noise
 
 # What TensorFlow 2.16 and 2.21 print at the start on a machine without an accelerator; anything else is passed on.
 _NOISE = re.compile(
@@ -25,29 +24,10 @@ def _keep_memory():
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: nothing is given back
 
 
-@contextlib.contextmanager
-def _quiet_start():
-    """Holds back what is written to the process' stderr, C++ included, then writes all of it that is not known noise."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held.seek(0)
-            for line in held:
-                if not _NOISE.search(line):
-                    os.write(2, line)
-
-
 _keep_memory()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # later: errors only
 os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
-with _quiet_start():
+with without_noise(_NOISE):
     import keras
     import tensorflow as tf
 

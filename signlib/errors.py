@@ -21,4 +21,4 @@ class SaveError(_Sentence, OSError):
 
 
 class Interrupted(_Sentence, KeyboardInterrupt):
-    """Training was interrupted before there was anything to keep."""
+    """A training was interrupted before there was anything to keep, or an extraction, which keeps what it has done."""

@@ -35,8 +35,8 @@ def extract_videos(folder, out, labels=None, rate=RATE, crop=False, workers=None
     """Writes the keypoints of each video in `folder` to `<video_id>.npy` in `out`, `(T, 1629)` float32, and `extraction.csv`
     beside them; returns that as a DataFrame.
 
-    labels: a WLASL json, by default the one in `folder` or beside it: see `find_videos`; it is copied beside `out` if there is
-    none. rate: rows a second. crop: look within the json's bounding boxes. workers: processes, by default one a core.
+    labels: a WLASL json, by default the one in `folder` or beside it: see `find_videos`; it is copied to where training reads
+    it. rate: rows a second. crop: look within the json's bounding boxes. workers: processes, by default one a core.
     landmarker: see `Holistic`. signals: a list that receives the signals that stopped it.
 
     What is done already is not done again; what failed is tried again. A script that calls this needs the guard `if __name__ ==

@@ -2,24 +2,24 @@
 
 import contextlib
 import itertools
-import os
 import pathlib
 import re
-import sys
-import tempfile
 
 import numpy as np
 
 from signlib.errors import InputError
 from signlib.files import sha256
 from signlib.landmarks import LAYOUTS
+from signlib.stderr import without_noise
 from signlib.video import LAYOUT
 
 MODEL = "holistic_landmarker.task"
 WHERE = "the page of the Holistic Landmarker on MediaPipe's site"
 PINNED = "0.10.21"  # the last release with `mp.solutions`, whose models are inside; it opens no connection
 LANDMARKER_HELP = f"a {MODEL}, where MediaPipe has no models inside, which is newer than {PINNED}"
-_CHATTER = re.compile(rb"[IW]\d{4} |INFO: |WARNING: ")  # how lines begin that are no errors: of absl, and of TensorFlow Lite
+# How lines begin that are no errors, of absl and of TensorFlow Lite. GLOG_minloglevel, TF_CPP_MIN_LOG_LEVEL and the like change
+# nothing (measured): MediaPipe never starts the library that would heed them.
+_NOISE = re.compile(rb"^[IW]\d{4} |^INFO: |^WARNING: ")
 
 
 class Holistic:
@@ -42,7 +42,7 @@ class Holistic:
                 f"one of Python 3.11 or 3.12: pip install -e '.[video]'"
             ) from None
         self._seen = False
-        with _without_chatter():
+        with without_noise(_NOISE):
             if hasattr(mediapipe, "solutions"):
                 self.version = f"mediapipe {mediapipe.__version__}, solutions.holistic"
                 if landmarker is not None:
@@ -81,7 +81,7 @@ class Holistic:
 
     def _starting(self):
         """What comes before the first person: some of MediaPipe starts only then."""
-        return contextlib.nullcontext() if self._seen else _without_chatter()
+        return contextlib.nullcontext() if self._seen else without_noise(_NOISE)
 
     def __enter__(self):
         return self
@@ -113,26 +113,3 @@ def _landmarker(mediapipe, path):
         raise InputError(
             f"{path} cannot be used as a model: {reason}; expected a {MODEL} as it is downloaded from {WHERE}"
         ) from None
-
-
-@contextlib.contextmanager
-def _without_chatter():
-    """Keeps from stderr what MediaPipe's C++ code says that is no error; everything else comes at the end. It never starts the
-    library that would heed GLOG_minloglevel, TF_CPP_MIN_LOG_LEVEL and the like (measured), so stderr itself is held."""
-    if sys.stderr is None:  # closed on purpose
-        yield
-        return
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held.seek(0)
-            for line in held:
-                if not _CHATTER.match(line):
-                    os.write(2, line)

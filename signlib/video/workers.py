@@ -17,6 +17,7 @@ from signlib.video.holistic import Holistic
 from signlib.video.keypoints import read_keypoints
 
 RENEW = 200  # videos, after which another process takes its place, with what MediaPipe has not freed
+PATIENCE = 10  # seconds that a process has to end by itself: a frame takes a tenth of one, a file that hangs a decoder for ever
 LOOK = 0.5  # seconds, after which `results` yields even where nothing is done
 
 
@@ -77,6 +78,8 @@ class Workers:
     def _end(self, pipe):
         process, _, _ = self.processes.pop(pipe)
         pipe.close()  # which it sees at its next frame
+        process.join(PATIENCE)
+        process.kill()
         process.join()
 
 
