@@ -11,9 +11,10 @@ NEEDED = "signlib needs Python 3.11, 3.12 or 3.13 (3.11 or 3.12 on an Intel Mac 
 	"With conda: 'conda env create -f environment.yml', 'conda activate signlib', then 'python train.py'." \
 	"Or name one: make train PYTHON=/path/to/python3.11"
 
-PROBE_VIDEO = import sys; print("video" if (3, 11) <= sys.version_info[:2] <= (3, 12) else "")
-
+PROBE_VIDEO = import platform as p, sys; intel_mac = sys.platform == "darwin" and p.machine() == "x86_64"; \
+	print("video" if (3, 11) <= sys.version_info[:2] <= (3, 12) and not intel_mac else "")
 NEEDED_VIDEO = "MediaPipe 0.10.21 needs Python 3.11 or 3.12; tried $(PYTHONS)." \
+	"On an Intel Mac, whose newest packages are older than those pinned: pip install -e '.[video]' in an environment of your own." \
 	"Or name one: make extract VIDEOS=FOLDER PYTHON=/path/to/python3.11"
 
 # $(call install,ENVIRONMENT,PROBE,EXTRAS,ADVICE): makes the environment with the first Python that fits and installs what is pinned.
