@@ -167,7 +167,8 @@ def _set_aside(folder):
 
 def _watch(job, pipe, signals):
     """Stops this process, as SIGTERM does, when whoever gave it the job is gone, or the batch no longer wants it. Where it has
-    had a signal already it is stopping: a second one would kill it, and some systems send SIGTERM to every process of a job."""
+    had a signal already it is stopping: a second one would kill it, and some systems send SIGTERM to every process of a job.
+    After the job it does nothing: the pipe's end then says only that no other one comes."""
     parent, strikes = os.getppid(), 0
     gone = select.poll()
     gone.register(pipe, select.POLLIN)  # the next line comes after this job, so all that can come is the end
@@ -194,6 +195,8 @@ def _do(job):
         print(error, flush=True)
     except BaseException:
         traceback.print_exc()
+    finally:
+        signals.append(None)  # for `_watch`: it has ended, so nobody needs to stop it any more
     return UNDONE
 
 
