@@ -87,6 +87,7 @@ def test_runs_that_were_judged_by_other_clips_are_not_compared(stored, tmp_path,
         accuracy.check_same_clips(folders)
 
 
+@pytest.mark.slow
 def test_the_rows_are_runs_of_one_batch_and_one_that_fails_is_named(given, folder, tmp_path):
     given |= {"DATA": str(folder), "MODELS_DIR": "not to be used", "SPLIT": "official"}  # of which it has no validation
     with pytest.raises(InputError, match=r"a-row-0-\w{8} did not reach its end"):

@@ -69,6 +69,7 @@ def test_all_runs_are_done_and_started_again_none_of_them_is(notebook, tmp_path)
     assert more.run(2, out=out) == 0 and ran(folder) == ["0", "1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_hinders_no_other_and_is_tried_again(notebook, tmp_path):
     fail = "import signlib\nif SEED == 1 and not RESUME:\n    raise signlib.InputError('no such clip')\n"
     diverge = "if SEED == 2:\n    state |= {'status': 'diverged', 'reason': 'the loss became nan'}\n"

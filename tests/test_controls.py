@@ -57,6 +57,7 @@ def test_one_batch_is_learnt_by_heart_unless_its_features_say_nothing(finished, 
     assert found["accuracy"] < 1 and found["steps"] == 40 and "NOT learnt" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_shuffled_labels_teach_nothing_unless_validation_leaks(finished, capsys, monkeypatch):
     folder, run = finished
     found = controls.shuffle_labels(folder, run)

@@ -24,6 +24,7 @@ def test_each_kind_of_damage_is_used_as_it_is_or_refused_by_name():
     assert [failure for kind in damage.KINDS for failure in damage.survive(1, 0, kinds=(kind,))[1]] == []
 
 
+@pytest.mark.slow
 def test_damage_drawn_at_random_is_used_as_it_is_or_refused_by_name():
     assert damage.survive(TRIES, 4) == (TRIES, [])
 

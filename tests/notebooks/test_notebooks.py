@@ -116,6 +116,7 @@ def test_diagnose_says_what_is_wrong_and_how_good_it_is(trained, tmp_path):
     assert kinds.count("image/png") == 9
 
 
+@pytest.mark.slow
 def test_the_test_clips_are_read_when_asked_and_each_time_is_counted(trained, sample, tmp_path):
     assert "8 test clips, not read" in trained[0].stdout and not (trained[1] / "run/predictions_test.npz").exists()
     run = shutil.copytree(trained[1] / "run", tmp_path / "run")
@@ -159,6 +160,7 @@ def test_audit_shows_the_data_and_what_is_wrong_with_it_and_saves_it_for_trainin
     assert kinds.count("image/png") == 8
 
 
+@pytest.mark.slow
 def test_a_tree_of_single_frames_is_trained_on_as_it_lies(sample, tmp_path):
     for clip in signlib.load_clips(sample):
         frames = clip.read()
@@ -190,6 +192,7 @@ def test_plain_papermill_works_and_refuses_a_misspelt_parameter(sample, tmp_path
     assert done.returncode != 0 and "unknown parameter EPOHCS: did you mean EPOCHS?" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_sample_is_announced_and_published_apart(tmp_path):
     done = train("--sample", "--epochs", 1, "--models-dir", tmp_path / "models", "--run-dir", tmp_path / "run")
     assert done.returncode == 0, done.stdout + done.stderr
