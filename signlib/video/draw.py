@@ -13,7 +13,7 @@ from signlib.landmarks import EDGES, LIPS, columns
 from signlib.video import LAYOUT
 
 COLOURS = {"pose": (255, 255, 255), "left_hand": (80, 200, 255), "right_hand": (255, 170, 60), "face": (255, 120, 160)}  # RGB
-BACKGROUND, BAR, UNSURE = (30, 30, 30), (60, 130, 80), (90, 90, 90)
+BACKGROUND, BAR, UNSURE = (30, 30, 30), (60, 130, 80), (150, 150, 150)  # the last shows on any darkened picture
 TOP = 3  # glosses
 _FAR = 4.0  # widths of the picture; OpenCV draws what leaves it, but not at coordinates beyond 32 bits
 

@@ -57,7 +57,7 @@ def test_a_bar_is_as_long_as_its_gloss_is_probable():
     def bars(sure):
         image = np.zeros((480, 640, 3), np.uint8)
         draw_caption(image, [("a", 0.8), ("b", 0.4), ("c", 0.1), ("d", 0.05)], sure, True)
-        colour = np.where(image == ((60, 130, 80) if sure else (90, 90, 90)), 1, 0).all(axis=2)
+        colour = np.where(image == ((60, 130, 80) if sure else (150, 150, 150)), 1, 0).all(axis=2)
         rows = colour.sum(axis=1)
         return rows[rows > 0]
 
