@@ -19,8 +19,8 @@ COLUMNS = ["video_id", "status", *ORIGIN, *SETTINGS, *FACTS]  # status: done, fa
 
 
 class Table:
-    """The rows {video_id: {column: text}} of a folder's `extraction.csv`; `exists` says whether there is one. Raises InputError
-    for a file of other columns."""
+    """The rows {video_id: {column: text}} of a folder's `extraction.csv`; `exists` says whether there was one. Raises
+    InputError for a file of other columns."""
 
     def __init__(self, folder):
         self.path = pathlib.Path(folder) / NAME
@@ -39,7 +39,6 @@ class Table:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows[video_id] for video_id in sorted(self.rows))
-        self.exists = True
 
     def add(self, row):
         """Adds a row at the end of the file, or in the place of an older one of the same id, at the latest when it is read."""
